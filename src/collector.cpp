@@ -1,0 +1,198 @@
+#include "collector.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <system_error>
+
+#include "capabilities.h"
+#include "command_path.h"
+#include "error_message.h"
+#include "file_io.h"
+#include "save_parser.h"
+#include "subprocess.h"
+#include "unique_fd.h"
+
+namespace iptables_exporter {
+namespace {
+
+/// Parses a dump as it arrives. Keeps the first error instead of throwing it, for how the command
+/// ended matters more.
+class DumpReader {
+ public:
+  void feed(std::string_view bytes) {
+    if (has_failed()) return;
+    guarded([&] { parser_.feed(bytes); });
+  }
+
+  bool has_failed() const { return !error_.empty(); }
+
+  void finish_into(Collection& collection) {
+    if (!has_failed()) guarded([&] { collection.ruleset = parser_.finish(); });
+    collection.error = error_;
+  }
+
+ private:
+  template <typename Action>
+  void guarded(const Action& action) {
+    try {
+      action();
+    } catch (const std::exception& error) {
+      parser_ = SaveParser();  // nothing of a broken dump is of use, and it may be large
+      error_ = message_of(error);
+    }
+  }
+
+  SaveParser parser_;
+  std::string error_;
+};
+
+/// What the command wrote to stderr, one line an element.
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    if (!line.empty()) lines.emplace_back(line);
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+  }
+  return lines;
+}
+
+std::string capabilities_hint() {
+  const auto missing = missing_capabilities();
+  if (missing.empty()) return "";
+  return fmt::format("; this process lacks {}: run it as root or grant them",
+                     fmt::join(missing, ", "));
+}
+
+/// Why the command failed, or nothing if it did not.
+std::string failure_of(const std::string& command, const SubprocessResult& result,
+                       std::chrono::duration<double> timeout) {
+  const auto with_stderr = [&](std::string text) {
+    const auto lines = lines_of(result.stderr_text);
+    if (!lines.empty()) text += fmt::format(": {}", fmt::join(lines, "; "));
+    return text;
+  };
+  switch (result.end) {
+    case SubprocessResult::End::exited:
+      if (result.code == 0) return "";
+      return with_stderr(fmt::format("{} exited with status {}", command, result.code)) +
+             capabilities_hint();
+    case SubprocessResult::End::killed:
+      return with_stderr(fmt::format("{} was killed by signal {} ({})", command, result.code,
+                                     ::strsignal(result.code)));
+    case SubprocessResult::End::timed_out:
+      return with_stderr(fmt::format("{} did not end within {} seconds (--timeout) and was killed",
+                                     command, timeout.count()));
+    case SubprocessResult::End::not_started:
+      return fmt::format("cannot run {}: {}", command,
+                         std::generic_category().message(result.code));
+  }
+  return "";
+}
+
+Subprocess subprocess_for(const std::string& command, DumpReader& reader) {
+  const char* const path_variable = std::getenv("PATH");
+  const auto directories = command_directories(path_variable == nullptr ? "" : path_variable);
+  return {find_command(command, directories),
+          {command, "-c"},
+          {"LC_ALL=C", fmt::format("PATH={}", fmt::join(directories, ":"))},
+          [&reader](std::string_view bytes) { reader.feed(bytes); }};
+}
+
+}  // namespace
+
+std::string save_command(const Source& source) {
+  std::string command = source.family == Family::ipv6 ? "ip6tables" : "iptables";
+  if (source.backend) command += *source.backend == Backend::legacy ? "-legacy" : "-nft";
+  return command + "-save";
+}
+
+std::vector<Collection> collect(const std::vector<Source>& sources,
+                                std::chrono::duration<double> timeout) {
+  std::vector<Collection> collections(sources.size());
+  std::vector<DumpReader> readers(sources.size());
+  std::vector<Subprocess> subprocesses;
+  std::vector<std::size_t> started;  // the source of each subprocess
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    collections[i].source = sources[i];
+    try {
+      subprocesses.push_back(subprocess_for(save_command(sources[i]), readers[i]));
+      started.push_back(i);
+    } catch (const std::runtime_error& error) {
+      collections[i].error = error.what();
+    }
+  }
+
+  std::vector<SubprocessResult> results;
+  try {
+    results = run_side_by_side(subprocesses, timeout);
+  } catch (const std::exception& error) {
+    for (const std::size_t i : started) collections[i].error = message_of(error);
+    return collections;
+  }
+
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    Collection& collection = collections[started[i]];
+    const std::string& command = subprocesses[i].argv.front();
+    collection.duration = results[i].duration;
+    collection.error = failure_of(command, results[i], timeout);
+    if (!collection.error.empty()) continue;
+    readers[started[i]].finish_into(collection);
+    if (!collection.error.empty()) collection.error = command + ": " + collection.error;
+    for (const std::string& line : lines_of(results[i].stderr_text)) {
+      collection.warnings.push_back(command + ": " + line);
+    }
+  }
+  return collections;
+}
+
+Collection read_dump(const std::string& path, const Source& source) {
+  const auto started = std::chrono::steady_clock::now();
+  Collection collection;
+  collection.source = source;
+  const std::string name = path == "-" ? "stdin" : path;
+  try {
+    UniqueFd file;
+    if (path != "-") {
+      file = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      if (!file) throw_errno("cannot open", path);
+    }
+    DumpReader reader;
+    std::vector<char> buffer(64 << 10);
+    while (!reader.has_failed()) {
+      const std::size_t count = read_some(path == "-" ? STDIN_FILENO : file.get(), buffer, name);
+      if (count == 0) break;
+      reader.feed({buffer.data(), count});
+    }
+    reader.finish_into(collection);
+    if (!collection.error.empty()) collection.error = name + ": " + collection.error;
+  } catch (const std::exception& error) {
+    collection.error = message_of(error);
+  }
+  collection.duration = std::chrono::steady_clock::now() - started;
+  return collection;
+}
+
+void require_tables(std::vector<Collection>& collections) {
+  const auto shows_something = [](const Collection& collection) {
+    return !collection.ruleset || !collection.ruleset->tables.empty() ||
+           collection.ruleset->incompatible_tables > 0;
+  };
+  if (std::any_of(collections.begin(), collections.end(), shows_something)) return;
+  for (Collection& collection : collections) {
+    collection.ruleset.reset();
+    collection.error =
+        "no tables: no rule was ever loaded here (--allow-empty makes that a success)" +
+        capabilities_hint();
+  }
+}
+
+}  // namespace iptables_exporter

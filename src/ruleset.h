@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace iptables_exporter {
+
+struct Counters {
+  std::uint64_t packets = 0;
+  std::uint64_t bytes = 0;
+};
+
+struct Rule {
+  std::string_view text;  // what follows "-A CHAIN ", to the byte; any bytes, newlines too
+  Counters counters;
+};
+
+struct Chain {
+  std::string_view name;
+  std::string_view policy;  // empty for a user-defined chain, which has none
+  Counters counters;        // of the policy
+  std::vector<Rule> rules;
+};
+
+struct Table {
+  std::string_view name;
+  std::vector<Chain> chains;
+};
+
+/// What one iptables-save showed, in its order. Every string_view points into `text`, so a Ruleset
+/// can be moved but not copied.
+struct Ruleset {
+  std::vector<Table> tables;
+  std::size_t incompatible_tables = 0;  // "# Table `x' is incompatible, use 'nft' tool."
+  std::vector<std::unique_ptr<char[]>> text;
+};
+
+}  // namespace iptables_exporter

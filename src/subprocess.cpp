@@ -1,0 +1,222 @@
+#include "subprocess.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "file_io.h"
+#include "termination_signals.h"
+#include "unique_fd.h"
+
+namespace iptables_exporter {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using End = SubprocessResult::End;
+
+constexpr std::size_t max_stderr_bytes = 4 << 10;
+
+struct Pipe {
+  UniqueFd read_end;
+  UniqueFd write_end;
+};
+
+Pipe make_pipe() {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw_errno("cannot make a", "pipe");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  // posix_spawn takes char* for C's sake and does not write through it.
+  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+/// Starts it; returns 0 or an error number.
+int spawn(const Subprocess& subprocess, int stdout_fd, int stderr_fd, pid_t& pid) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, stdout_fd, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, stderr_fd, STDERR_FILENO);
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t signals;
+  sigemptyset(&signals);
+  posix_spawnattr_setsigmask(&attributes, &signals);
+  sigfillset(&signals);
+  posix_spawnattr_setsigdefault(&attributes, &signals);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+  const int error = ::posix_spawn(&pid, subprocess.path.c_str(), &actions, &attributes,
+                                  pointers_to(subprocess.argv).data(),
+                                  pointers_to(subprocess.environment).data());
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return error;
+}
+
+/// A subprocess from start to reaping. Kills and reaps it if it is destroyed before.
+class Running {
+ public:
+  explicit Running(const Subprocess& subprocess)
+      : subprocess_(&subprocess), started_(Clock::now()) {
+    Pipe out = make_pipe();
+    Pipe err = make_pipe();
+    const int error = spawn(subprocess, out.write_end.get(), err.write_end.get(), pid_);
+    if (error != 0) {
+      pid_ = 0;
+      result_.end = End::not_started;
+      result_.code = error;
+      return;
+    }
+    stdout_ = std::move(out.read_end);
+    stderr_ = std::move(err.read_end);
+    exit_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    if (!exit_) {
+      const int pidfd_error = errno;
+      kill_and_reap();
+      errno = pidfd_error;
+      throw_errno("cannot watch", subprocess.path);
+    }
+  }
+  Running(Running&& other) noexcept
+      : subprocess_(other.subprocess_),
+        started_(other.started_),
+        pid_(std::exchange(other.pid_, 0)),
+        stdout_(std::move(other.stdout_)),
+        stderr_(std::move(other.stderr_)),
+        exit_(std::move(other.exit_)),
+        result_(std::move(other.result_)) {}
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  Running& operator=(Running&&) = delete;
+  ~Running() { kill_and_reap(); }
+
+  bool is_over() const { return pid_ == 0; }
+
+  /// What to poll: its stdout, its stderr and its death.
+  std::array<pollfd, 3> polled() const {
+    return {pollfd{stdout_.get(), POLLIN, 0}, {stderr_.get(), POLLIN, 0}, {exit_.get(), POLLIN, 0}};
+  }
+
+  /// Takes what is there. `ready` are those of polled() after poll().
+  void proceed(std::span<const pollfd> ready, std::span<char> buffer) {
+    if (ready[0].revents != 0) read_stdout(buffer);
+    if (ready[1].revents != 0) read_stderr(buffer);
+    if (ready[2].revents != 0) exit_.close();
+    if (!stdout_ && !stderr_ && !exit_) reap();
+  }
+
+  SubprocessResult take_result() {
+    kill_and_reap();
+    return std::move(result_);
+  }
+
+ private:
+  void read_stdout(std::span<char> buffer) {
+    const std::size_t count = read_some(stdout_.get(), buffer, subprocess_->path);
+    if (count == 0) return stdout_.close();
+    subprocess_->on_stdout({buffer.data(), count});
+  }
+
+  void read_stderr(std::span<char> buffer) {
+    const std::size_t count = read_some(stderr_.get(), buffer, subprocess_->path);
+    if (count == 0) return stderr_.close();
+    const std::size_t room = max_stderr_bytes - result_.stderr_text.size();
+    result_.stderr_text.append(buffer.data(), std::min(count, room));
+  }
+
+  void reap() {
+    const int status = wait();
+    result_.end = WIFEXITED(status) ? End::exited : End::killed;
+    result_.code = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+  }
+
+  void kill_and_reap() {
+    if (pid_ == 0) return;
+    ::kill(-pid_, SIGKILL);
+    wait();
+  }
+
+  int wait() {
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = 0;
+    result_.duration = Clock::now() - started_;
+    return status;
+  }
+
+  const Subprocess* subprocess_;
+  Clock::time_point started_;
+  pid_t pid_ = 0;  // also of its process group; not reaped before the end, so it cannot be reused
+  UniqueFd stdout_;
+  UniqueFd stderr_;
+  UniqueFd exit_;
+  SubprocessResult result_;
+};
+
+/// For poll(): rounded up, so that it does not wake just before the deadline.
+int milliseconds_until(Clock::time_point deadline) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000));
+}
+
+}  // namespace
+
+std::vector<SubprocessResult> run_side_by_side(const std::vector<Subprocess>& subprocesses,
+                                               std::chrono::duration<double> timeout) {
+  const HeldTerminationSignals held_signals;
+  const UniqueFd signal_fd = held_signals.make_fd();
+  const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
+  std::vector<Running> running;
+  running.reserve(subprocesses.size());
+  for (const Subprocess& subprocess : subprocesses) running.emplace_back(subprocess);
+
+  std::vector<char> buffer(64 << 10);
+  std::vector<pollfd> polled;
+  for (;;) {
+    polled.assign(1, {signal_fd.get(), POLLIN, 0});
+    bool all_over = true;
+    for (const Running& one : running) {
+      const auto fds = one.polled();
+      polled.insert(polled.end(), fds.begin(), fds.end());
+      all_over = all_over && one.is_over();
+    }
+    const int milliseconds = milliseconds_until(deadline);
+    if (all_over || milliseconds == 0) break;
+    if (::poll(polled.data(), polled.size(), milliseconds) < 0 && errno != EINTR) {
+      throw_errno("cannot poll", "iptables-save");
+    }
+    if (polled[0].revents != 0) break;
+    for (std::size_t i = 0; i < running.size(); ++i) {
+      if (running[i].is_over()) continue;
+      running[i].proceed(std::span(polled).subspan(1 + 3 * i, 3), buffer);
+    }
+  }
+
+  std::vector<SubprocessResult> results;
+  for (Running& one : running) results.push_back(one.take_result());
+  return results;
+}
+
+}  // namespace iptables_exporter

@@ -1,0 +1,88 @@
+#include "options.h"
+
+#include <doctest/doctest.h>
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace iptables_exporter {
+namespace {
+
+Options parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "iptables_exporter");
+  return parse_options(static_cast<int>(arguments.size()), arguments.data());
+}
+
+std::string error_of(const std::vector<const char*>& arguments) {
+  try {
+    parse(arguments);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("options") {
+  const Options defaults = parse({});
+  CHECK(!defaults.output);
+  CHECK(!defaults.input);
+  CHECK(defaults.timeout.count() == 10);
+  CHECK(!defaults.allow_empty);
+  CHECK(!defaults.text_to_print);
+
+  const Options all = parse({"-o", "d/x.prom", "-i", "-", "--timeout", "0.5", "--allow-empty"});
+  CHECK(all.output == "d/x.prom");
+  CHECK(all.input == "-");
+  CHECK(all.timeout.count() == 0.5);
+  CHECK(all.allow_empty);
+
+  CHECK(parse({"--output=x.prom"}).output == "x.prom");
+  CHECK(parse({"-V"}).text_to_print == "iptables_exporter " VERSION "\n");
+  CHECK(parse({"--help"}).text_to_print->find("--timeout SECONDS") != std::string::npos);
+}
+
+TEST_CASE("--help fits a screen") {
+  const std::string text = *parse({"--help"}).text_to_print;
+  std::size_t lines = 0;
+  for (std::size_t begin = 0; begin < text.size(); ++lines) {
+    const std::size_t end = text.find('\n', begin);
+    CHECK(end - begin <= 80);
+    begin = end + 1;
+  }
+  CHECK(lines <= 40);
+}
+
+TEST_CASE("wrong usage is refused, and the message says what to do") {
+  struct Row {
+    std::vector<const char*> arguments;
+    std::string_view error;
+  };
+  const Row rows[] = {
+      {{"stray"}, "unexpected argument stray"},
+      {{"--", "stray"}, "unexpected argument stray"},
+      {{"--bogus"}, "Option 'bogus' does not exist"},
+      {{"-o"}, "Option 'o' is missing an argument"},
+      {{"-o", "x.prom", "-o", "y.prom"}, "--output is given twice"},
+      {{"-o", "x"}, "--output x must end in .prom, or node_exporter does not read it"},
+      {{"-o", "--timeout"}, "--output needs a value, not --timeout"},
+      {{"--output="}, "--output needs a value"},
+      {{"-i", "-o"}, "--input needs a value, not -o"},
+      {{"--timeout", "0"}, "--timeout needs a number of seconds above 0 and up to 86400, not 0"},
+      {{"--timeout", "-1"}, "--timeout needs a value, not -1"},
+      {{"--timeout", "nan"},
+       "--timeout needs a number of seconds above 0 and up to 86400, not nan"},
+      {{"--timeout", "inf"},
+       "--timeout needs a number of seconds above 0 and up to 86400, not inf"},
+      {{"--timeout", "5s"}, "--timeout needs a number of seconds above 0 and up to 86400, not 5s"},
+      {{"--allow-empty=maybe"}, "Argument 'maybe' failed to parse"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.error);
+    CHECK(error_of(row.arguments) == row.error);
+  }
+}
+
+}  // namespace iptables_exporter
