@@ -17,7 +17,8 @@ struct Collection {
   std::string error;               // why, if it failed
   std::vector<std::string> warnings;
   std::chrono::duration<double> duration{};
-  std::optional<double> last_success;  // Unix time in seconds; absent: not known
+  std::optional<double> last_success;        // Unix time in seconds; absent: not known
+  std::optional<bool> hidden_legacy_tables;  // legacy tables that no source shows; absent: unknown
 };
 
 }  // namespace iptables_exporter

@@ -16,6 +16,7 @@
 #include "command_path.h"
 #include "error_message.h"
 #include "file_io.h"
+#include "legacy_tables.h"
 #include "save_parser.h"
 #include "subprocess.h"
 #include "unique_fd.h"
@@ -107,11 +108,52 @@ Subprocess subprocess_for(const std::string& command, DumpReader& reader) {
           [&reader](std::string_view bytes) { reader.feed(bytes); }};
 }
 
+/// Of several sources, legacy ones may have no command: that is no failure on a host whose kernel
+/// has no legacy tables, for there is nothing that the command could show.
+bool has_nothing_to_show(const Source& source, std::size_t sources) {
+  return sources > 1 && source.backend == Backend::legacy &&
+         has_legacy_tables(source.family.value_or(Family::ipv4)) == false;
+}
+
+void warn_of_incompatible_tables(Collection& collection, const std::string& name) {
+  if (!collection.ruleset) return;
+  for (const std::string_view table : collection.ruleset->incompatible_tables) {
+    collection.warnings.push_back(
+        fmt::format("{}: table {} is not shown, or not whole: it holds what only nft can show "
+                    "(nft list ruleset)",
+                    name, table));
+  }
+}
+
+/// What the command said, but not that there are legacy tables where this run shows them.
+void warn_of_stderr(Collection& collection, const std::string& name, std::string_view text) {
+  for (const std::string& line : lines_of(text)) {
+    const bool is_of_legacy_tables = line.find("legacy tables present") != std::string::npos;
+    if (is_of_legacy_tables && collection.hidden_legacy_tables == false) continue;
+    collection.warnings.push_back(fmt::format("{}: {}", name, line));
+  }
+}
+
+void find_hidden_legacy_tables(std::vector<Collection>& collections) {
+  const auto shows_legacy_tables = [](const Collection& collection) {
+    return collection.ruleset && (collection.source.backend == Backend::legacy ||
+                                  collection.ruleset->variant == "legacy");
+  };
+  for (Collection& collection : collections) {
+    const Family family = collection.source.family.value_or(Family::ipv4);
+    const bool are_shown =
+        std::any_of(collections.begin(), collections.end(), [&](const Collection& other) {
+          return shows_legacy_tables(other) && other.source.family.value_or(Family::ipv4) == family;
+        });
+    collection.hidden_legacy_tables = are_shown ? false : has_legacy_tables(family);
+  }
+}
+
 }  // namespace
 
 std::string save_command(const Source& source) {
   std::string command = source.family == Family::ipv6 ? "ip6tables" : "iptables";
-  if (source.backend) command += *source.backend == Backend::legacy ? "-legacy" : "-nft";
+  if (source.backend) command += fmt::format("-{}", name_of(*source.backend));
   return command + "-save";
 }
 
@@ -127,7 +169,11 @@ std::vector<Collection> collect(const std::vector<Source>& sources,
       subprocesses.push_back(subprocess_for(save_command(sources[i]), readers[i]));
       started.push_back(i);
     } catch (const std::runtime_error& error) {
-      collections[i].error = error.what();
+      if (has_nothing_to_show(sources[i], sources.size())) {
+        collections[i].ruleset.emplace();
+      } else {
+        collections[i].error = error.what();
+      }
     }
   }
 
@@ -147,9 +193,13 @@ std::vector<Collection> collect(const std::vector<Source>& sources,
     if (!collection.error.empty()) continue;
     readers[started[i]].finish_into(collection);
     if (!collection.error.empty()) collection.error = command + ": " + collection.error;
-    for (const std::string& line : lines_of(results[i].stderr_text)) {
-      collection.warnings.push_back(command + ": " + line);
-    }
+  }
+  find_hidden_legacy_tables(collections);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    Collection& collection = collections[started[i]];
+    if (!collection.ruleset) continue;  // its error tells what it said
+    warn_of_stderr(collection, subprocesses[i].argv.front(), results[i].stderr_text);
+    warn_of_incompatible_tables(collection, subprocesses[i].argv.front());
   }
   return collections;
 }
@@ -177,6 +227,7 @@ Collection read_dump(const std::string& path, const Source& source) {
   } catch (const std::exception& error) {
     collection.error = message_of(error);
   }
+  warn_of_incompatible_tables(collection, name);
   collection.duration = std::chrono::steady_clock::now() - started;
   return collection;
 }
@@ -184,7 +235,7 @@ Collection read_dump(const std::string& path, const Source& source) {
 void require_tables(std::vector<Collection>& collections) {
   const auto shows_something = [](const Collection& collection) {
     return !collection.ruleset || !collection.ruleset->tables.empty() ||
-           collection.ruleset->incompatible_tables > 0;
+           !collection.ruleset->incompatible_tables.empty();
   };
   if (std::any_of(collections.begin(), collections.end(), shows_something)) return;
   for (Collection& collection : collections) {

@@ -64,9 +64,9 @@ void fill_standard_descriptors() {
 std::vector<Collection> collect_as_told(const Options& options) {
   std::vector<Collection> collections;
   if (options.input) {
-    collections.push_back(read_dump(*options.input, {}));
+    collections.push_back(read_dump(*options.input, options.sources.front()));
   } else {
-    collections = collect(std::vector{Source{}}, options.timeout);
+    collections = collect(options.sources, options.timeout);
   }
   if (!options.allow_empty) require_tables(collections);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "last_success.h"
+#include "ruleset_hash.h"
 #include "utf8.h"
 
 namespace iptables_exporter {
@@ -106,8 +107,7 @@ class MetricsBuilder {
     if (collection.last_success) last_success_.add(plain, *collection.last_success);
     duration_.add(plain, collection.duration.count());
     success_.add(plain, collection.ruleset ? 1 : 0);
-    if (!collection.ruleset) return;
-    for (const Table& table : collection.ruleset->tables) add_table(table, source);
+    if (collection.ruleset) add_ruleset(*collection.ruleset, collection);
   }
 
   Metrics finish() {
@@ -118,6 +118,14 @@ class MetricsBuilder {
                       "iptables_exporter: Total packets matching a chain's default policy.");
     build_info_.move_to(families, "iptables_exporter_build_info",
                         "iptables_exporter: Constant 1, with the version of the exporter.");
+    hidden_legacy_tables_.move_to(
+        families, "iptables_hidden_legacy_tables",
+        "iptables_exporter: Whether there are legacy tables that are not shown.");
+    incompatible_tables_.move_to(
+        families, "iptables_incompatible_tables",
+        "iptables_exporter: Number of tables that iptables-save cannot show, or not whole.");
+    info_.move_to(families, "iptables_info",
+                  "iptables_exporter: Constant 1, with variant and version of iptables-save.");
     last_success_.move_to(
         families, last_success_metric,
         "iptables_exporter: Unix time at which scraping iptables last succeeded.");
@@ -126,6 +134,8 @@ class MetricsBuilder {
                    "iptables_exporter: Total packets matching a rule.");
     rule_counts_.move_to(families, "iptables_rules",
                          "iptables_exporter: Number of rules in a chain.");
+    ruleset_hash_.move_to(families, "iptables_ruleset_hash",
+                          "iptables_exporter: Hash of a table's chains, policies and rules.");
     duration_.move_to(families, "iptables_scrape_duration_seconds",
                       "iptables_exporter: Duration of scraping iptables.");
     success_.move_to(families, "iptables_scrape_success",
@@ -134,13 +144,32 @@ class MetricsBuilder {
   }
 
  private:
+  void add_ruleset(const Ruleset& ruleset, const Collection& collection) {
+    const Source& source = collection.source;
+    if (!ruleset.version.empty()) {
+      Labels info({"variant", "version"}, source);
+      info["variant"] = label_value(ruleset.variant);
+      info["version"] = label_value(ruleset.version);
+      info_.add(info, 1);
+    }
+    const Labels plain({}, source);
+    incompatible_tables_.add(plain, static_cast<double>(ruleset.incompatible_tables.size()));
+    if (collection.hidden_legacy_tables) {
+      hidden_legacy_tables_.add(plain, *collection.hidden_legacy_tables ? 1 : 0);
+    }
+    for (const Table& table : ruleset.tables) add_table(table, source);
+  }
+
   void add_table(const Table& table, const Source& source) {
     Labels default_labels({"chain", "policy", "table"}, source);
     Labels count_labels({"chain", "table"}, source);
     Labels rule_labels({"chain", "rule", "table"}, source);
+    Labels table_labels({"table"}, source);
     std::string_view& rule_text = rule_labels["rule"];
-    default_labels["table"] = count_labels["table"] = rule_labels["table"] =
+    default_labels["table"] = count_labels["table"] = rule_labels["table"] = table_labels["table"] =
         label_value(table.name);
+    ruleset_hash_.add(table_labels,
+                      static_cast<double>(ruleset_hash(table, [](const Chain&) { return true; })));
     for (const Chain& chain : table.chains) {
       default_labels["chain"] = count_labels["chain"] = rule_labels["chain"] =
           label_value(chain.name);
@@ -164,9 +193,13 @@ class MetricsBuilder {
   Metrics metrics_;
   CounterSeries defaults_;
   GaugeSeries build_info_;
+  GaugeSeries hidden_legacy_tables_;
+  GaugeSeries incompatible_tables_;
+  GaugeSeries info_;
   GaugeSeries last_success_;
   CounterSeries rules_;
   GaugeSeries rule_counts_;
+  GaugeSeries ruleset_hash_;
   GaugeSeries duration_;
   GaugeSeries success_;
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cxxopts.hpp>
 #include <string_view>
@@ -13,14 +14,24 @@ cxxopts::Options command_line() {
   cxxopts::Options options("iptables_exporter",
                            "iptables packet and byte counters in the Prometheus text format\n");
   options.custom_help("[OPTION]...").set_width(80);
-  options.add_options()("o,output",
-                        "Write atomically to FILE, which ends in .prom (default: stdout)",
-                        cxxopts::value<std::string>(), "FILE")(
-      "i,input", "Parse a dump of iptables-save -c; - is stdin (default: run the command)",
-      cxxopts::value<std::string>(), "FILE")(
-      "timeout", "Give up on iptables-save after this long (default: 10)",
-      cxxopts::value<std::string>(), "SECONDS")("allow-empty", "Let no tables at all be a success")(
-      "h,help", "Print this help")("V,version", "Print the version");
+  const auto takes = [&](const char* short_name, const char* name, const char* value_name,
+                         const char* description) {
+    options.add_option("", short_name, name, description, cxxopts::value<std::string>(),
+                       value_name);
+  };
+  const auto flag = [&](const char* short_name, const char* name, const char* description) {
+    options.add_option("", short_name, name, description, cxxopts::value<bool>(), "");
+  };
+  takes("o", "output", "FILE", "Write atomically to FILE, *.prom (default: stdout)");
+  takes("i", "input", "FILE",
+        "Parse a dump of iptables-save -c; - is stdin (default: run the command)");
+  takes("f", "family", "LIST", "ipv4, ipv6 or both; adds a label (default: ipv4, no label)");
+  takes("b", "backend", "LIST",
+        "legacy, nft or both; adds a label (default: that of iptables-save, no label)");
+  takes("", "timeout", "SECONDS", "Give up on iptables-save after this long (default: 10)");
+  flag("", "allow-empty", "No tables at all are a success");
+  flag("h", "help", "Print this help");
+  flag("V", "version", "Print the version");
   return options;
 }
 
@@ -64,6 +75,39 @@ std::chrono::duration<double> seconds_of(std::string_view text) {
   return std::chrono::duration<double>(seconds);
 }
 
+/// The values that a comma-separated list names; without the option, one that was not asked for.
+template <typename Value>
+std::vector<std::optional<Value>> list_of(const cxxopts::ParseResult& result,
+                                          const std::string& option, Value first, Value second) {
+  const std::optional<std::string> text = value_of(result, option);
+  if (!text) return {std::nullopt};
+  std::vector<std::optional<Value>> values;
+  for (std::size_t begin = 0; begin <= text->size();) {
+    const std::size_t end = std::min(text->find(',', begin), text->size());
+    const std::string_view name = std::string_view(*text).substr(begin, end - begin);
+    if (name != name_of(first) && name != name_of(second)) {
+      throw UsageError(fmt::format("--{} is a list of {} and {}, not {}", option, name_of(first),
+                                   name_of(second), *text));
+    }
+    const Value value = name == name_of(first) ? first : second;
+    if (std::find(values.begin(), values.end(), value) != values.end()) {
+      throw UsageError(fmt::format("--{} names {} twice", option, name));
+    }
+    values.emplace_back(value);
+    begin = end + 1;
+  }
+  return values;
+}
+
+std::vector<Source> sources_of(const cxxopts::ParseResult& result) {
+  std::vector<Source> sources;
+  const auto backends = list_of(result, "backend", Backend::legacy, Backend::nft);
+  for (const auto family : list_of(result, "family", Family::ipv4, Family::ipv6)) {
+    for (const auto backend : backends) sources.push_back({family, backend});
+  }
+  return sources;
+}
+
 }  // namespace
 
 Options parse_options(int argc, const char* const* argv) {
@@ -94,6 +138,10 @@ Options parse_options(int argc, const char* const* argv) {
                                  *options.output));
   }
   options.input = value_of(result, "input");
+  options.sources = sources_of(result);
+  if (options.input && options.sources.size() > 1) {
+    throw UsageError("--input is one dump: name at most one --family and one --backend for it");
+  }
   if (const auto timeout = value_of(result, "timeout")) options.timeout = seconds_of(*timeout);
   options.allow_empty = result["allow-empty"].as<bool>();
   return options;

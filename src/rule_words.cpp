@@ -1,13 +1,54 @@
 #include "rule_words.h"
 
 #include <algorithm>
+#include <array>
 
 namespace iptables_exporter {
 namespace {
 
-bool is_followed_by_a_name(std::string_view word) {
-  return word.size() == 2 && word[0] == '-' &&
-         std::string_view("Ajgio").find(word[1]) != std::string_view::npos;
+/// Options of matches, and after -j those of targets, whose values are quoted.
+constexpr std::array<std::string_view, 9> quoting_match_options = {
+    "--comment",     "--helper", "--string",   "--hex-string", "--label",
+    "--nfacct-name", "--path",   "--bytecode", "--u32",
+};
+constexpr std::array<std::string_view, 4> quoting_target_options = {
+    "--log-prefix",
+    "--nflog-prefix",
+    "--ulog-prefix",
+    "--led-trigger-id",
+};
+
+/// Options whose values are names, printed raw whatever they look like.
+constexpr std::array<std::string_view, 24> naming_options = {
+    "-A",
+    "-j",
+    "-g",
+    "-i",
+    "-o",
+    "--physdev-in",
+    "--physdev-out",
+    "--name",
+    "--hashlimit-name",
+    "--match-set",
+    "--add-set",
+    "--del-set",
+    "--map-set",
+    "--label",
+    "--rateest-name",
+    "--rateest",
+    "--rateest1",
+    "--rateest2",
+    "--oif",
+    "--genre",
+    "--object-pinned",
+    "--timeout",
+    "--helper",
+    "--selctx",
+};
+
+template <std::size_t size>
+bool holds(const std::array<std::string_view, size>& options, std::string_view word) {
+  return std::find(options.begin(), options.end(), word) != options.end();
 }
 
 /// One past the closing quote of the word that opens at `open`, or npos.
@@ -22,7 +63,7 @@ std::size_t end_of_quotes(std::string_view bytes, std::size_t open) {
 
 }  // namespace
 
-std::optional<std::string_view> RuleWords::next() {
+std::optional<RuleWords::Word> RuleWords::next() {
   while (position_ < bytes_.size() && bytes_[position_] == ' ') ++position_;
   if (position_ >= bytes_.size()) return std::nullopt;
   if (bytes_[position_] == '\n') {
@@ -31,11 +72,20 @@ std::optional<std::string_view> RuleWords::next() {
   }
   const std::size_t begin = position_;
   std::size_t end = begin;
-  if (bytes_[begin] == '"' && !next_is_name_) end = end_of_quotes(bytes_, begin);
+  if (bytes_[begin] == '"' && value_may_be_quoted_) end = end_of_quotes(bytes_, begin);
   if (end != std::string_view::npos) end = bytes_.find_first_of(" \n", end);
   position_ = std::min(end, bytes_.size());
-  const std::string_view word = bytes_.substr(begin, position_ - begin);
-  next_is_name_ = is_followed_by_a_name(word);
+  const Word word{bytes_.substr(begin, position_ - begin), option_};
+
+  if (!option_.empty()) {
+    is_after_target_ = is_after_target_ || option_ == "-j" || option_ == "-g";
+    option_ = {};
+    value_may_be_quoted_ = false;
+  } else if (word.text.starts_with('-')) {
+    value_may_be_quoted_ = is_after_target_ ? holds(quoting_target_options, word.text)
+                                            : holds(quoting_match_options, word.text);
+    if (value_may_be_quoted_ || holds(naming_options, word.text)) option_ = word.text;
+  }
   return word;
 }
 

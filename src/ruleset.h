@@ -34,7 +34,9 @@ struct Table {
 /// can be moved but not copied.
 struct Ruleset {
   std::vector<Table> tables;
-  std::size_t incompatible_tables = 0;  // "# Table `x' is incompatible, use 'nft' tool."
+  std::vector<std::string_view> incompatible_tables;  // names of those not shown, or not whole
+  std::string_view variant;  // "nf_tables" or "legacy"; empty: the dump does not say
+  std::string_view version;  // of iptables-save, as "1.8.9"; empty: the dump does not say
   std::vector<std::unique_ptr<char[]>> text;
 };
 

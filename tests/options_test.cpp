@@ -31,17 +31,35 @@ TEST_CASE("options") {
   CHECK(!defaults.input);
   CHECK(defaults.timeout.count() == 10);
   CHECK(!defaults.allow_empty);
+  REQUIRE(defaults.sources.size() == 1);
+  CHECK(!defaults.sources[0].family);
+  CHECK(!defaults.sources[0].backend);
   CHECK(!defaults.text_to_print);
 
-  const Options all = parse({"-o", "d/x.prom", "-i", "-", "--timeout", "0.5", "--allow-empty"});
+  const Options all = parse({"-o", "d/x.prom", "-i", "-", "-f", "ipv6", "-b", "legacy", "--timeout",
+                             "0.5", "--allow-empty"});
   CHECK(all.output == "d/x.prom");
   CHECK(all.input == "-");
   CHECK(all.timeout.count() == 0.5);
+  REQUIRE(all.sources.size() == 1);
+  CHECK(all.sources[0].family == Family::ipv6);
+  CHECK(all.sources[0].backend == Backend::legacy);
   CHECK(all.allow_empty);
 
   CHECK(parse({"--output=x.prom"}).output == "x.prom");
   CHECK(parse({"-V"}).text_to_print == "iptables_exporter " VERSION "\n");
   CHECK(parse({"--help"}).text_to_print->find("--timeout SECONDS") != std::string::npos);
+}
+
+TEST_CASE("every family on every backend, in the order given") {
+  const Options options = parse({"-f", "ipv6,ipv4", "--backend=nft,legacy"});
+  REQUIRE(options.sources.size() == 4);
+  CHECK(options.sources[0].family == Family::ipv6);
+  CHECK(options.sources[0].backend == Backend::nft);
+  CHECK(options.sources[1].family == Family::ipv6);
+  CHECK(options.sources[1].backend == Backend::legacy);
+  CHECK(options.sources[2].family == Family::ipv4);
+  CHECK(options.sources[3].backend == Backend::legacy);
 }
 
 TEST_CASE("--help fits a screen") {
@@ -77,6 +95,13 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
       {{"--timeout", "inf"},
        "--timeout needs a number of seconds above 0 and up to 86400, not inf"},
       {{"--timeout", "5s"}, "--timeout needs a number of seconds above 0 and up to 86400, not 5s"},
+      {{"-f", "ipv5"}, "--family is a list of ipv4 and ipv6, not ipv5"},
+      {{"-f", "ipv4,"}, "--family is a list of ipv4 and ipv6, not ipv4,"},
+      {{"-f", "ipv4,ipv4"}, "--family names ipv4 twice"},
+      {{"-f", "ipv4", "-f", "ipv6"}, "--family is given twice"},
+      {{"-b", "nft legacy"}, "--backend is a list of legacy and nft, not nft legacy"},
+      {{"-i", "-", "-f", "ipv4,ipv6"},
+       "--input is one dump: name at most one --family and one --backend for it"},
       {{"--allow-empty=maybe"}, "Argument 'maybe' failed to parse"},
   };
   for (const Row& row : rows) {
