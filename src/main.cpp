@@ -30,18 +30,21 @@ enum ExitStatus { ok = 0, collecting_failed = 1, wrong_usage = 2, output_failed 
 
 enum class Severity { error, warning };
 
+void write_to_stderr(std::string_view text) {
+  try {
+    write_all(STDERR_FILENO, text, "stderr");
+  } catch (const std::system_error&) {
+    // There is nobody left to tell.
+  }
+}
+
 void say(Severity severity, std::string_view text) {
   const bool is_error = severity == Severity::error;
   // sd-daemon(3): the journal takes the priority from the front of the line.
   const std::string_view priority = is_error ? "<3>" : "<4>";
-  const std::string line = fmt::format("{}iptables_exporter: {}: {}\n",
-                                       std::getenv("JOURNAL_STREAM") == nullptr ? "" : priority,
-                                       is_error ? "error" : "warning", printable(text));
-  try {
-    write_all(STDERR_FILENO, line, "stderr");
-  } catch (const std::system_error&) {
-    // There is nobody left to tell.
-  }
+  write_to_stderr(fmt::format("{}iptables_exporter: {}: {}\n",
+                              std::getenv("JOURNAL_STREAM") == nullptr ? "" : priority,
+                              is_error ? "error" : "warning", printable(text)));
 }
 
 void say_what_happened(const std::vector<Collection>& collections) {
@@ -108,17 +111,22 @@ int run(int argc, const char* const* argv) {
   const sighandler_t inherited_sigpipe = std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
 
+  Options options;
   std::vector<Collection> collections;
+  std::size_t omitted_series = 0;
   try {
-    const Options options = parse_options(argc, argv);
+    options = parse_options(argc, argv);
     if (options.text_to_print) {
       write_all(STDOUT_FILENO, *options.text_to_print, "stdout");
       return ok;
     }
     collections = collect_as_told(options);
-    write(make_metrics(collections, VERSION), options.output);
+    const Metrics metrics = make_metrics(collections, options.rule_series, VERSION);
+    omitted_series = metrics.omitted_series;
+    write(metrics, options.output);
   } catch (const UsageError& error) {
     say(Severity::error, fmt::format("{} (see iptables_exporter --help)", error.what()));
+    if (!error.illustration().empty()) write_to_stderr(error.illustration() + "\n");
     return wrong_usage;
   } catch (const std::exception& error) {
     say_what_happened(collections);
@@ -126,6 +134,10 @@ int run(int argc, const char* const* argv) {
   }
   // After the output: it must not wait for somebody to read stderr.
   say_what_happened(collections);
+  if (omitted_series > 0) {
+    say(Severity::warning, fmt::format("{} rule series are left out (--max-series {})",
+                                       omitted_series, options.rule_series.max_series));
+  }
   const bool all_collected =
       std::all_of(collections.begin(), collections.end(),
                   [](const Collection& collection) { return collection.ruleset.has_value(); });

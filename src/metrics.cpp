@@ -1,103 +1,67 @@
 #include "metrics.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
+#include "chain_selection.h"
 #include "last_success.h"
 #include "ruleset_hash.h"
+#include "series.h"
 #include "utf8.h"
 
 namespace iptables_exporter {
 namespace {
 
-std::uint64_t saturating_sum(std::uint64_t a, std::uint64_t b) {
-  const std::uint64_t sum = a + b;
-  return sum < a ? std::numeric_limits<std::uint64_t>::max() : sum;
-}
-
-/// One label set to be filled in, the source's labels already in place.
-class Labels {
+/// The labels that rules are summed by, filled in for one rule after the other.
+class SummedLabels {
  public:
-  Labels(std::vector<std::string_view> names, const Source& source) : names_(std::move(names)) {
-    if (source.family) names_.emplace_back("family");
-    if (source.backend) names_.emplace_back("backend");
-    std::sort(names_.begin(), names_.end());
-    values_.resize(names_.size());
-    if (source.family) (*this)["family"] = name_of(*source.family);
-    if (source.backend) (*this)["backend"] = name_of(*source.backend);
-  }
-
-  const std::vector<std::string_view>& names() const { return names_; }
-  const std::vector<std::string_view>& values() const { return values_; }
-
-  /// The value of a label that is in names().
-  std::string_view& operator[](std::string_view name) {
-    const auto found = std::lower_bound(names_.begin(), names_.end(), name);
-    return values_[static_cast<std::size_t>(found - names_.begin())];
-  }
-
- private:
-  std::vector<std::string_view> names_;  // in alphabetical order
-  std::vector<std::string_view> values_;
-};
-
-/// The series of a pair of families, one for packets and one for bytes.
-class CounterSeries {
- public:
-  void add(const Labels& labels, const Counters& counters) {
-    if (!series_) series_ = std::make_shared<LabelSets>(labels.names());
-    const std::size_t index = series_->find_or_add(labels.values());
-    if (index == packets_.size()) {
-      packets_.push_back(counters.packets);
-      bytes_.push_back(counters.bytes);
-    } else {
-      packets_[index] = saturating_sum(packets_[index], counters.packets);
-      bytes_[index] = saturating_sum(bytes_[index], counters.bytes);
+  SummedLabels(const RuleSeriesOptions& options, const Source& source)
+      : labels_(names_of(options), source) {
+    for (const std::size_t id : options.sum_by) {
+      if (is_of_source(id)) continue;
+      auto& slots = is_of_chain(id) ? chain_slots_ : rule_slots_;
+      slots.emplace_back(id, &labels_[name_of(id, options)]);
     }
   }
+  SummedLabels(const SummedLabels&) = delete;
+  SummedLabels& operator=(const SummedLabels&) = delete;
 
-  /// Moves the series into two families; this is then empty.
-  void move_to(std::vector<MetricFamily>& families, std::string_view bytes_name,
-               std::string_view bytes_help, std::string_view packets_name,
-               std::string_view packets_help) {
-    if (!series_) return;
-    families.push_back({bytes_name, bytes_help, MetricType::counter, series_, std::move(bytes_)});
-    families.push_back(
-        {packets_name, packets_help, MetricType::counter, std::move(series_), std::move(packets_)});
-  }
+  void enter_chain(RuleLabels& values) { fill(chain_slots_, values); }
+  void enter_rule(RuleLabels& values) { fill(rule_slots_, values); }
+  const Labels& labels() const { return labels_; }
 
  private:
-  std::shared_ptr<LabelSets> series_;
-  std::vector<std::uint64_t> packets_;
-  std::vector<std::uint64_t> bytes_;
-};
+  using Slots = std::vector<std::pair<std::size_t, std::string_view*>>;
 
-class GaugeSeries {
- public:
-  void add(const Labels& labels, double value) {
-    if (!series_) series_ = std::make_shared<LabelSets>(labels.names());
-    const std::size_t index = series_->find_or_add(labels.values());
-    if (index == values_.size()) {
-      values_.push_back(value);
-    } else {
-      values_[index] += value;
+  /// Every series has these anyway.
+  static bool is_of_source(std::size_t id) {
+    return id == LabelId::family || id == LabelId::backend;
+  }
+  static std::string_view name_of(std::size_t id, const RuleSeriesOptions& options) {
+    return id < LabelId::first_custom ? fixed_label_names[id]
+                                      : options.labels[id - LabelId::first_custom].name;
+  }
+  static std::vector<std::string_view> names_of(const RuleSeriesOptions& options) {
+    std::vector<std::string_view> names;
+    for (const std::size_t id : options.sum_by) {
+      if (!is_of_source(id)) names.push_back(name_of(id, options));
     }
+    return names;
+  }
+  static void fill(const Slots& slots, RuleLabels& values) {
+    for (const auto& [id, value] : slots) *value = values[id];
   }
 
-  /// Moves the series into a family; this is then empty.
-  void move_to(std::vector<MetricFamily>& families, std::string_view name, std::string_view help) {
-    if (!series_) return;
-    families.push_back({name, help, MetricType::gauge, std::move(series_), std::move(values_)});
-  }
-
- private:
-  std::shared_ptr<LabelSets> series_;
-  std::vector<double> values_;
+  Labels labels_;
+  Slots chain_slots_;
+  Slots rule_slots_;
 };
 
 class MetricsBuilder {
  public:
+  explicit MetricsBuilder(const RuleSeriesOptions& options)
+      : options_(options), rule_labels_(options.labels, metrics_.text) {}
+
   void add(const Collection& collection, std::string_view version) {
     const Source& source = collection.source;
     Labels build({"version"}, source);
@@ -129,6 +93,10 @@ class MetricsBuilder {
     last_success_.move_to(
         families, last_success_metric,
         "iptables_exporter: Unix time at which scraping iptables last succeeded.");
+    if (options_.max_series > 0) {
+      metrics_.omitted_series = omitted_between(0, rules_.size());
+      rules_.truncate(options_.max_series);
+    }
     rules_.move_to(families, "iptables_rule_bytes_total",
                    "iptables_exporter: Total bytes matching a rule.", "iptables_rule_packets_total",
                    "iptables_exporter: Total packets matching a rule.");
@@ -140,6 +108,8 @@ class MetricsBuilder {
                       "iptables_exporter: Duration of scraping iptables.");
     success_.move_to(families, "iptables_scrape_success",
                      "iptables_exporter: Whether scraping iptables succeeded.");
+    series_omitted_.move_to(families, "iptables_series_omitted",
+                            "iptables_exporter: Number of rule series left out by --max-series.");
     return std::move(metrics_);
   }
 
@@ -157,32 +127,59 @@ class MetricsBuilder {
     if (collection.hidden_legacy_tables) {
       hidden_legacy_tables_.add(plain, *collection.hidden_legacy_tables ? 1 : 0);
     }
-    for (const Table& table : ruleset.tables) add_table(table, source);
+    const std::size_t series_before = rules_.size();
+    SummedLabels summed(options_, source);
+    rule_labels_.enter(source);
+    for (const Table& table : ruleset.tables) add_table(table, source, summed);
+    series_omitted_.add(plain, static_cast<double>(omitted_between(series_before, rules_.size())));
   }
 
-  void add_table(const Table& table, const Source& source) {
+  void add_table(const Table& table, const Source& source, SummedLabels& summed) {
     Labels default_labels({"chain", "policy", "table"}, source);
     Labels count_labels({"chain", "table"}, source);
-    Labels rule_labels({"chain", "rule", "table"}, source);
     Labels table_labels({"table"}, source);
-    std::string_view& rule_text = rule_labels["rule"];
-    default_labels["table"] = count_labels["table"] = rule_labels["table"] = table_labels["table"] =
-        label_value(table.name);
-    ruleset_hash_.add(table_labels,
-                      static_cast<double>(ruleset_hash(table, [](const Chain&) { return true; })));
+    rule_labels_.enter(table);
+    const std::string_view table_name = rule_labels_[LabelId::table];
+    default_labels["table"] = count_labels["table"] = table_labels["table"] = table_name;
+
+    std::vector<const Chain*> kept_chains;
     for (const Chain& chain : table.chains) {
-      default_labels["chain"] = count_labels["chain"] = rule_labels["chain"] =
-          label_value(chain.name);
+      rule_labels_.enter(chain);
+      const ChainSelection selection(options_.selectors, rule_labels_);
+      if (!selection.keeps_chain()) continue;
+      kept_chains.push_back(&chain);
+      default_labels["chain"] = count_labels["chain"] = rule_labels_[LabelId::chain];
       if (!chain.policy.empty()) {
         default_labels["policy"] = chain.policy;
         defaults_.add(default_labels, chain.counters);
       }
       rule_counts_.add(count_labels, static_cast<double>(chain.rules.size()));
-      for (const Rule& rule : chain.rules) {
-        rule_text = label_value(rule.text);
-        rules_.add(rule_labels, rule.counters);
-      }
+      add_rules(chain, selection, summed);
     }
+    if (options_.selectors.empty() || !kept_chains.empty()) {
+      ruleset_hash_.add(table_labels, static_cast<double>(ruleset_hash(std::move(kept_chains))));
+    }
+  }
+
+  void add_rules(const Chain& chain, const ChainSelection& selection, SummedLabels& summed) {
+    summed.enter_chain(rule_labels_);
+    for (const Rule& rule : chain.rules) {
+      const std::size_t text_before = metrics_.text.size();
+      rule_labels_.enter(rule);
+      bool is_new = false;
+      if (selection.keeps_rule()) {
+        summed.enter_rule(rule_labels_);
+        is_new = rules_.add(summed.labels(), rule.counters);
+      }
+      // Values of rules that make no series of their own are of no use.
+      if (!is_new) metrics_.text.resize(text_before);
+    }
+  }
+
+  /// How many of the series with these indices are past the limit.
+  std::size_t omitted_between(std::size_t begin, std::size_t end) const {
+    if (options_.max_series == 0) return 0;
+    return std::max(end, options_.max_series) - std::max(begin, options_.max_series);
   }
 
   /// `bytes` itself if it is valid UTF-8, else what it becomes, kept with the metrics.
@@ -190,7 +187,9 @@ class MetricsBuilder {
     return is_valid_utf8(bytes) ? bytes : metrics_.text.emplace_back(to_valid_utf8(bytes));
   }
 
+  const RuleSeriesOptions& options_;
   Metrics metrics_;
+  RuleLabels rule_labels_;
   CounterSeries defaults_;
   GaugeSeries build_info_;
   GaugeSeries hidden_legacy_tables_;
@@ -202,12 +201,14 @@ class MetricsBuilder {
   GaugeSeries ruleset_hash_;
   GaugeSeries duration_;
   GaugeSeries success_;
+  GaugeSeries series_omitted_;
 };
 
 }  // namespace
 
-Metrics make_metrics(const std::vector<Collection>& collections, std::string_view version) {
-  MetricsBuilder builder;
+Metrics make_metrics(const std::vector<Collection>& collections, const RuleSeriesOptions& options,
+                     std::string_view version) {
+  MetricsBuilder builder(options);
   for (const Collection& collection : collections) builder.add(collection, version);
   return builder.finish();
 }

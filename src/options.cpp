@@ -7,6 +7,8 @@
 #include <cxxopts.hpp>
 #include <string_view>
 
+#include "printable.h"
+
 namespace iptables_exporter {
 namespace {
 
@@ -28,6 +30,14 @@ cxxopts::Options command_line() {
   takes("f", "family", "LIST", "ipv4, ipv6 or both; adds a label (default: ipv4, no label)");
   takes("b", "backend", "LIST",
         "legacy, nft or both; adds a label (default: that of iptables-save, no label)");
+  takes("s", "select", "SELECTOR",
+        "Only rules that a PromQL selector matches, as {table=\"filter\",chain!~\"KUBE-.*\"}; "
+        "given more than once, any of them");
+  takes("", "sum-by", "LABELS",
+        "One series for each value of these labels: table, chain, rule, comment, target, those of "
+        "--label (default: table,chain,rule)");
+  takes("", "label", "NAME=REGEX", "A label of your own: the first group of REGEX in the rule");
+  takes("", "max-series", "N", "At most N rule series (default: 0, no limit)");
   takes("", "timeout", "SECONDS", "Give up on iptables-save after this long (default: 10)");
   flag("", "allow-empty", "No tables at all are a success");
   flag("h", "help", "Print this help");
@@ -108,6 +118,65 @@ std::vector<Source> sources_of(const cxxopts::ParseResult& result) {
   return sources;
 }
 
+std::size_t number_of(std::string_view option, std::string_view text) {
+  std::size_t number = 0;
+  const char* const text_end = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), text_end, number);
+  if (error != std::errc() || end != text_end) {
+    throw UsageError(fmt::format("--{} needs a whole number, not {}", option, text));
+  }
+  return number;
+}
+
+/// What `parse` makes of an option's value; what is wrong with it is shown with a caret.
+template <typename Parse>
+auto parse_expression(std::string_view option, const std::string& text, const Parse& parse) {
+  try {
+    return parse(text);
+  } catch (const ExpressionError& error) {
+    const std::string before = printable(std::string_view(text).substr(0, error.position()));
+    throw UsageError(fmt::format("--{}: {}", option, error.what()),
+                     fmt::format("{}\n{:{}}^", printable(text), "", before.size()));
+  }
+}
+
+RuleSeriesOptions rule_series_of(const cxxopts::ParseResult& result) {
+  const bool has_family = result.count("family") > 0;
+  const bool has_backend = result.count("backend") > 0;
+  // In the order given, and whole: cxxopts splits values of vectors at commas.
+  const auto values_of = [&](std::string_view option) {
+    std::vector<std::string> values;
+    for (const auto& argument : result.arguments()) {
+      if (argument.key() == option) values.push_back(argument.value());
+    }
+    return values;
+  };
+
+  RuleSeriesOptions options;
+  for (const std::string& text : values_of("label")) {
+    const LabelNames taken(has_family, has_backend, options.labels);
+    options.labels.push_back(parse_expression(
+        "label", text, [&](std::string_view label) { return parse_label(label, taken); }));
+  }
+  const LabelNames names(has_family, has_backend, options.labels);
+  for (const std::string& text : values_of("select")) {
+    options.selectors.push_back(parse_expression("select", text, [&](std::string_view selector) {
+      return parse_selector(selector, names);
+    }));
+  }
+  const std::vector<std::string> sum_by = values_of("sum-by");
+  if (sum_by.size() > 1) throw UsageError("--sum-by is given twice");
+  if (!sum_by.empty()) {
+    options.sum_by = parse_expression("sum-by", sum_by.front(), [&](std::string_view labels) {
+      return parse_sum_by(labels, names);
+    });
+  }
+  if (const auto text = value_of(result, "max-series")) {
+    options.max_series = number_of("max-series", *text);
+  }
+  return options;
+}
+
 }  // namespace
 
 Options parse_options(int argc, const char* const* argv) {
@@ -142,6 +211,7 @@ Options parse_options(int argc, const char* const* argv) {
   if (options.input && options.sources.size() > 1) {
     throw UsageError("--input is one dump: name at most one --family and one --backend for it");
   }
+  options.rule_series = rule_series_of(result);
   if (const auto timeout = value_of(result, "timeout")) options.timeout = seconds_of(*timeout);
   options.allow_empty = result["allow-empty"].as<bool>();
   return options;

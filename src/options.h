@@ -4,8 +4,10 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "metrics.h"
 #include "source.h"
 
 namespace iptables_exporter {
@@ -13,7 +15,14 @@ namespace iptables_exporter {
 /// The command line asks for something that cannot be. what() says in one line what to do.
 class UsageError : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit UsageError(const std::string& message, std::string illustration = "")
+      : std::runtime_error(message), illustration_(std::move(illustration)) {}
+
+  /// An expression and under it a caret at what is wrong, two lines of printable text; or nothing.
+  const std::string& illustration() const { return illustration_; }
+
+ private:
+  std::string illustration_;
 };
 
 struct Options {
@@ -22,6 +31,7 @@ struct Options {
   std::vector<Source> sources;        // at least one; of --input exactly one, for its labels
   std::chrono::duration<double> timeout{10};
   bool allow_empty = false;
+  RuleSeriesOptions rule_series;
   std::optional<std::string> text_to_print;  // the answer to --help or --version: print it, no more
 };
 

@@ -26,12 +26,8 @@ class Hash {
 
 }  // namespace
 
-std::uint64_t ruleset_hash(const Table& table, const std::function<bool(const Chain&)>& covers) {
+std::uint64_t ruleset_hash(std::vector<const Chain*> chains) {
   using namespace std::string_view_literals;
-  std::vector<const Chain*> chains;
-  for (const Chain& chain : table.chains) {
-    if (covers(chain)) chains.push_back(&chain);
-  }
   std::sort(chains.begin(), chains.end(),
             [](const Chain* a, const Chain* b) { return a->name < b->name; });
 

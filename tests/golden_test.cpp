@@ -48,8 +48,10 @@ TEST_CASE("golden files") {
     collections[0].ruleset = parse(dump);
     collections[0].duration = std::chrono::duration<double>(0.001509662);
     collections[0].last_success = 1700000000;
+    const RuleSeriesOptions options;
     std::string text;
-    render(make_metrics(collections, "0.0.0"), [&](std::string_view piece) { text += piece; });
+    render(make_metrics(collections, options, "0.0.0"),
+           [&](std::string_view piece) { text += piece; });
     check_golden(fs::path(dump).replace_extension(".prom"), text);
   }
 }

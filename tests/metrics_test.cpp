@@ -20,9 +20,11 @@ Collection collection_of(std::string_view dump) {
 }
 
 /// The lines of one family's series, without its name.
-std::string series_of(const std::vector<Collection>& collections, const std::string& family) {
+std::string series_of(const std::vector<Collection>& collections, const std::string& family,
+                      const RuleSeriesOptions& options = {}) {
   std::string all;
-  render(make_metrics(collections, "1.2.3"), [&](std::string_view piece) { all += piece; });
+  render(make_metrics(collections, options, "1.2.3"),
+         [&](std::string_view piece) { all += piece; });
   std::string series;
   for (std::size_t at = all.find("\n" + family); at != std::string::npos;
        at = all.find("\n" + family, at + 1)) {
@@ -126,8 +128,10 @@ TEST_CASE("a failed source shows its health and nothing else") {
   failed.error = "because";
   failed.duration = std::chrono::duration<double>(0.25);
   failed.last_success = 1700000000.5;
+  const auto collections = one(std::move(failed));
+  const RuleSeriesOptions options;
   std::string all;
-  render(make_metrics(one(std::move(failed)), "1.2.3"),
+  render(make_metrics(collections, options, "1.2.3"),
          [&](std::string_view piece) { all += piece; });
   CHECK(
       all ==
@@ -146,6 +150,147 @@ TEST_CASE("a failed source shows its health and nothing else") {
       "# TYPE iptables_scrape_success gauge\n"
       "iptables_scrape_success 0\n");
   CHECK(series_of(one(Collection{}), "iptables_last_success_timestamp_seconds") == "");
+}
+
+namespace {
+
+RuleSeriesOptions options_of(const std::vector<std::string>& selectors, std::string_view sum_by) {
+  const LabelNames names(false, false, {});
+  RuleSeriesOptions options;
+  for (const std::string& text : selectors)
+    options.selectors.push_back(parse_selector(text, names));
+  options.sum_by = parse_sum_by(sum_by, names);
+  return options;
+}
+
+const std::string_view web_and_mail =
+    "*filter\n:INPUT DROP [1:10]\n:FORWARD DROP [2:20]\n:mine - [0:0]\n"
+    "[1:1] -A INPUT -m comment --comment web -j ACCEPT\n"
+    "[2:2] -A INPUT -m comment --comment mail -j ACCEPT\n"
+    "[4:4] -A INPUT -j mine\n"
+    "[8:8] -A mine -m comment --comment web -j DROP\nCOMMIT\n"
+    "*nat\n:OUTPUT ACCEPT [3:30]\n[16:16] -A OUTPUT -m comment --comment web -j ACCEPT\nCOMMIT\n";
+
+}  // namespace
+
+TEST_CASE("selected rules") {
+  const auto collections = one(collection_of(web_and_mail));
+  struct Row {
+    std::vector<std::string> selectors;
+    std::string_view packets;  // sum by target
+    std::string_view chains;   // iptables_rules
+    std::string_view hashed_tables;
+  };
+  const std::string_view all_chains =
+      "{chain=\"INPUT\",table=\"filter\"} 3\n{chain=\"FORWARD\",table=\"filter\"} 0\n"
+      "{chain=\"mine\",table=\"filter\"} 1\n{chain=\"OUTPUT\",table=\"nat\"} 1\n";
+  const Row rows[] = {
+      {{},
+       "{target=\"ACCEPT\"} 19\n{target=\"mine\"} 4\n{target=\"DROP\"} 8\n",
+       all_chains,
+       "filter nat "},
+      {{"{}"},
+       "{target=\"ACCEPT\"} 19\n{target=\"mine\"} 4\n{target=\"DROP\"} 8\n",
+       all_chains,
+       "filter nat "},
+      // Matchers on rules leave chains alone.
+      {{R"({comment="web"})"},
+       "{target=\"ACCEPT\"} 17\n{target=\"DROP\"} 8\n",
+       all_chains,
+       "filter nat "},
+      {{R"({comment="nothing"})"}, "", all_chains, "filter nat "},
+      {{R"({rule=~".*mine"})"}, "{target=\"mine\"} 4\n", all_chains, "filter nat "},
+      // Matchers on chains do not.
+      {{R"({table="nat"})"},
+       "{target=\"ACCEPT\"} 16\n",
+       "{chain=\"OUTPUT\",table=\"nat\"} 1\n",
+       "nat "},
+      {{R"({chain="mine",comment="web"})"},
+       "{target=\"DROP\"} 8\n",
+       "{chain=\"mine\",table=\"filter\"} 1\n",
+       "filter "},
+      {{R"({table="raw"})"}, "", "", ""},
+      // Any of several selectors will do.
+      {{R"({table="nat"})", R"({chain="INPUT",target="mine"})"},
+       "{target=\"mine\"} 4\n{target=\"ACCEPT\"} 16\n",
+       "{chain=\"INPUT\",table=\"filter\"} 3\n{chain=\"OUTPUT\",table=\"nat\"} 1\n",
+       "filter nat "},
+      {{R"({comment="web"})", R"({comment="mail"})"},
+       "{target=\"ACCEPT\"} 19\n{target=\"DROP\"} 8\n",
+       all_chains,
+       "filter nat "},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.packets);
+    const RuleSeriesOptions options = options_of(row.selectors, "target");
+    CHECK(series_of(collections, "iptables_rule_packets_total", options) == row.packets);
+    CHECK(series_of(collections, "iptables_rule_bytes_total", options) == row.packets);
+    CHECK(series_of(collections, "iptables_rules", options) == row.chains);
+    const std::string hashes = series_of(collections, "iptables_ruleset_hash", options);
+    std::string hashed_tables;
+    for (const std::string table : {"filter", "nat"}) {
+      if (hashes.find("\"" + table + "\"") != std::string::npos) hashed_tables += table + " ";
+    }
+    CHECK(hashed_tables == row.hashed_tables);
+  }
+}
+
+TEST_CASE("the hash covers the chains that are selected") {
+  const auto hash = [](std::string_view dump, const std::vector<std::string>& selectors) {
+    return series_of(one(collection_of(dump)), "iptables_ruleset_hash",
+                     options_of(selectors, "table"));
+  };
+  const std::string before = "*f\n:a - [0:0]\n:churns - [0:0]\n[0:0] -A a -j X\nCOMMIT\n";
+  const std::string after =
+      "*f\n:a - [0:0]\n:churns - [0:0]\n[0:0] -A a -j X\n[0:0] -A churns -j Y\nCOMMIT\n";
+  CHECK(hash(before, {}) != hash(after, {}));
+  CHECK(hash(before, {R"({chain!="churns"})"}) == hash(after, {R"({chain!="churns"})"}));
+}
+
+TEST_CASE("sums by labels") {
+  const auto collections = one(collection_of(web_and_mail));
+  struct Row {
+    std::string_view sum_by;
+    std::string_view packets;
+  };
+  const Row rows[] = {
+      {"", " 31\n"},
+      {"table", "{table=\"filter\"} 15\n{table=\"nat\"} 16\n"},
+      {"comment", "{comment=\"web\"} 25\n{comment=\"mail\"} 2\n{comment=\"\"} 4\n"},
+      {"table,comment",
+       "{comment=\"web\",table=\"filter\"} 9\n{comment=\"mail\",table=\"filter\"} 2\n"
+       "{comment=\"\",table=\"filter\"} 4\n{comment=\"web\",table=\"nat\"} 16\n"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.sum_by);
+    CHECK(series_of(collections, "iptables_rule_packets_total", options_of({}, row.sum_by)) ==
+          row.packets);
+  }
+}
+
+TEST_CASE("a limit keeps the first series whole and counts the others") {
+  std::vector<Collection> collections;
+  collections.push_back(collection_of(web_and_mail));
+  collections.push_back(collection_of(web_and_mail));
+  collections[0].source.family = Family::ipv4;
+  collections[1].source.family = Family::ipv6;
+  RuleSeriesOptions options = options_of({}, "comment");
+  const auto packets = [&] {
+    return series_of(collections, "iptables_rule_packets_total", options);
+  };
+  const auto omitted = [&] { return series_of(collections, "iptables_series_omitted", options); };
+  CHECK(omitted() == "{family=\"ipv4\"} 0\n{family=\"ipv6\"} 0\n");
+  options.max_series = 6;
+  CHECK(omitted() == "{family=\"ipv4\"} 0\n{family=\"ipv6\"} 0\n");
+  options.max_series = 4;
+  CHECK(packets() ==
+        "{comment=\"web\",family=\"ipv4\"} 25\n{comment=\"mail\",family=\"ipv4\"} 2\n"
+        "{comment=\"\",family=\"ipv4\"} 4\n{comment=\"web\",family=\"ipv6\"} 25\n");
+  CHECK(omitted() == "{family=\"ipv4\"} 0\n{family=\"ipv6\"} 2\n");
+  options.max_series = 1;
+  CHECK(packets() == "{comment=\"web\",family=\"ipv4\"} 25\n");
+  CHECK(omitted() == "{family=\"ipv4\"} 2\n{family=\"ipv6\"} 3\n");
+  CHECK(make_metrics(collections, options, "1").omitted_series == 5);
 }
 
 }  // namespace iptables_exporter

@@ -62,6 +62,33 @@ TEST_CASE("every family on every backend, in the order given") {
   CHECK(options.sources[3].backend == Backend::legacy);
 }
 
+TEST_CASE("rule series: labels first, whatever their place") {
+  const Options options =
+      parse({"-s", "{port=\"22\",chain=~\"A,B\"}", "--sum-by", "port,table", "--label",
+             "port=--dport ([0-9]+)", "-s", "{}", "--max-series=7", "--label", "x=y,z"});
+  const RuleSeriesOptions& series = options.rule_series;
+  REQUIRE(series.labels.size() == 2);
+  CHECK(series.labels[0].name == "port");
+  CHECK(series.labels[1].regex->pattern() == "y,z");
+  REQUIRE(series.selectors.size() == 2);
+  CHECK(series.selectors[0].size() == 2);
+  CHECK(series.sum_by == std::vector<std::size_t>{LabelId::first_custom, LabelId::table});
+  CHECK(series.max_series == 7);
+  CHECK(parse({"--sum-by", ""}).rule_series.sum_by.empty());
+  CHECK(parse({"--sum-by="}).rule_series.sum_by.empty());
+}
+
+TEST_CASE("what is wrong in an expression is pointed at") {
+  try {
+    parse({"-s", "{table=\"\t\",nope=\"\"}"});
+    FAIL("it was accepted");
+  } catch (const UsageError& error) {
+    CHECK(error.what() == std::string("--select: expected one of the labels table, chain, rule, "
+                                      "comment, target"));
+    CHECK(error.illustration() == "{table=\"\\t\",nope=\"\"}\n            ^");
+  }
+}
+
 TEST_CASE("--help fits a screen") {
   const std::string text = *parse({"--help"}).text_to_print;
   std::size_t lines = 0;
@@ -102,6 +129,14 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
       {{"-b", "nft legacy"}, "--backend is a list of legacy and nft, not nft legacy"},
       {{"-i", "-", "-f", "ipv4,ipv6"},
        "--input is one dump: name at most one --family and one --backend for it"},
+      {{"--sum-by", "table", "--sum-by", "chain"}, "--sum-by is given twice"},
+      {{"--sum-by", "family"},
+       "--sum-by: expected one of the labels table, chain, rule, comment, target"},
+      {{"--label", "job=x"}, "--label: expected a name that Prometheus does not reserve"},
+      {{"--max-series", "-1"}, "--max-series needs a value, not -1"},
+      {{"--max-series", "1.5"}, "--max-series needs a whole number, not 1.5"},
+      {{"--max-series", "99999999999999999999"},
+       "--max-series needs a whole number, not 99999999999999999999"},
       {{"--allow-empty=maybe"}, "Argument 'maybe' failed to parse"},
   };
   for (const Row& row : rows) {

@@ -1,0 +1,80 @@
+#include "series.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace iptables_exporter {
+namespace {
+
+std::uint64_t saturating_sum(std::uint64_t a, std::uint64_t b) {
+  const std::uint64_t sum = a + b;
+  return sum < a ? std::numeric_limits<std::uint64_t>::max() : sum;
+}
+
+/// Index of the label set, in label sets that come into being with the first.
+std::size_t index_of(const Labels& labels, std::shared_ptr<LabelSets>& series) {
+  if (!series) series = std::make_shared<LabelSets>(labels.names());
+  return series->find_or_add(labels.values());
+}
+
+}  // namespace
+
+Labels::Labels(std::vector<std::string_view> names, const Source& source)
+    : names_(std::move(names)) {
+  if (source.family) names_.emplace_back("family");
+  if (source.backend) names_.emplace_back("backend");
+  std::sort(names_.begin(), names_.end());
+  values_.resize(names_.size());
+  if (source.family) (*this)["family"] = name_of(*source.family);
+  if (source.backend) (*this)["backend"] = name_of(*source.backend);
+}
+
+std::string_view& Labels::operator[](std::string_view name) {
+  const auto found = std::lower_bound(names_.begin(), names_.end(), name);
+  return values_[static_cast<std::size_t>(found - names_.begin())];
+}
+
+bool CounterSeries::add(const Labels& labels, const Counters& counters) {
+  const std::size_t index = index_of(labels, series_);
+  if (index == packets_.size()) {
+    packets_.push_back(counters.packets);
+    bytes_.push_back(counters.bytes);
+    return true;
+  }
+  packets_[index] = saturating_sum(packets_[index], counters.packets);
+  bytes_[index] = saturating_sum(bytes_[index], counters.bytes);
+  return false;
+}
+
+void CounterSeries::truncate(std::size_t size) {
+  if (size >= packets_.size()) return;
+  packets_.resize(size);
+  bytes_.resize(size);
+}
+
+void CounterSeries::move_to(std::vector<MetricFamily>& families, std::string_view bytes_name,
+                            std::string_view bytes_help, std::string_view packets_name,
+                            std::string_view packets_help) {
+  if (!series_) return;
+  families.push_back({bytes_name, bytes_help, MetricType::counter, series_, std::move(bytes_)});
+  families.push_back(
+      {packets_name, packets_help, MetricType::counter, std::move(series_), std::move(packets_)});
+}
+
+void GaugeSeries::add(const Labels& labels, double value) {
+  const std::size_t index = index_of(labels, series_);
+  if (index == values_.size()) {
+    values_.push_back(value);
+  } else {
+    values_[index] += value;
+  }
+}
+
+void GaugeSeries::move_to(std::vector<MetricFamily>& families, std::string_view name,
+                          std::string_view help) {
+  if (!series_) return;
+  families.push_back({name, help, MetricType::gauge, std::move(series_), std::move(values_)});
+}
+
+}  // namespace iptables_exporter
