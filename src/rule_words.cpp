@@ -51,14 +51,22 @@ bool holds(const std::array<std::string_view, size>& options, std::string_view w
   return std::find(options.begin(), options.end(), word) != options.end();
 }
 
-/// One past the closing quote of the word that opens at `open`, or npos.
+// Loops, for find_first_of() of the standard library is several times as slow.
+
+/// Where the word that `begin` is in ends: at a space or newline, or with the bytes.
+std::size_t end_of_plain_word(std::string_view bytes, std::size_t begin) {
+  std::size_t i = begin;
+  while (i < bytes.size() && bytes[i] != ' ' && bytes[i] != '\n') ++i;
+  return i;
+}
+
+/// One past the closing quote of the word that opens at `open`, or where the bytes end.
 std::size_t end_of_quotes(std::string_view bytes, std::size_t open) {
-  std::size_t i = open + 1;
-  while ((i = bytes.find_first_of("\"\\", i)) != std::string_view::npos) {
+  for (std::size_t i = open + 1; i < bytes.size(); ++i) {
     if (bytes[i] == '"') return i + 1;
-    i += 2;
+    if (bytes[i] == '\\') ++i;
   }
-  return std::string_view::npos;
+  return bytes.size();
 }
 
 }  // namespace
@@ -71,10 +79,8 @@ std::optional<RuleWords::Word> RuleWords::next() {
     return std::nullopt;
   }
   const std::size_t begin = position_;
-  std::size_t end = begin;
-  if (bytes_[begin] == '"' && value_may_be_quoted_) end = end_of_quotes(bytes_, begin);
-  if (end != std::string_view::npos) end = bytes_.find_first_of(" \n", end);
-  position_ = std::min(end, bytes_.size());
+  const bool is_quoted = bytes_[begin] == '"' && value_may_be_quoted_;
+  position_ = end_of_plain_word(bytes_, is_quoted ? end_of_quotes(bytes_, begin) : begin);
   const Word word{bytes_.substr(begin, position_ - begin), option_};
 
   if (!option_.empty()) {
