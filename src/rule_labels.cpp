@@ -119,7 +119,8 @@ std::string_view RuleLabels::custom_value(const CustomLabel& label) {
     return "";
   }
   const re2::StringPiece& value = found[static_cast<std::size_t>(groups)];
-  return value.data() == nullptr ? "" : std::string_view(value.data(), value.size());
+  // \C, which takes a byte of a character, makes invalid UTF-8 of valid.
+  return value.data() == nullptr ? "" : valid({value.data(), value.size()});
 }
 
 std::string_view RuleLabels::valid(std::string_view bytes) {

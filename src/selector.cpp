@@ -9,6 +9,8 @@
 #include <optional>
 #include <utility>
 
+#include "utf8.h"
+
 namespace iptables_exporter {
 namespace {
 
@@ -69,6 +71,9 @@ class SelectorParser {
   SelectorParser(std::string_view text, const LabelNames& names) : text_(text), names_(names) {}
 
   Selector parse() {
+    position_ = valid_utf8_prefix(text_);
+    if (position_ < text_.size()) fail("UTF-8");  // it would match nothing
+    position_ = 0;
     Selector selector;
     expect('{', "{");
     while (!take('}')) {

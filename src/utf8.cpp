@@ -47,15 +47,16 @@ std::size_t ascii_prefix(std::string_view bytes) {
 
 }  // namespace
 
-bool is_valid_utf8(std::string_view bytes) {
-  while (!bytes.empty()) {
-    bytes.remove_prefix(ascii_prefix(bytes));
-    if (bytes.empty()) break;
-    const Sequence sequence = first_sequence(bytes);
-    if (!sequence.valid) return false;
-    bytes.remove_prefix(sequence.length);
+std::size_t valid_utf8_prefix(std::string_view bytes) {
+  std::string_view rest = bytes;
+  for (;;) {
+    rest.remove_prefix(ascii_prefix(rest));
+    if (rest.empty()) break;
+    const Sequence sequence = first_sequence(rest);
+    if (!sequence.valid) break;
+    rest.remove_prefix(sequence.length);
   }
-  return true;
+  return bytes.size() - rest.size();
 }
 
 std::string to_valid_utf8(std::string_view bytes) {

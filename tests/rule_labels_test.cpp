@@ -56,9 +56,13 @@ TEST_CASE("labels of one's own: the first group, or the whole match, or nothing"
     std::string_view value;
   };
   const Row rows[] = {
-      {"l=--dport ([0-9]+)", "8080"},     {"l=--dport [0-9]+", "--dport 8080"},
-      {"l=(--sport) ([0-9]+)", ""},       {"l=(x)?--dport", ""},
-      {"l=-p (.*?) -m (.*) ", "tcp"},     {"l=", ""},
+      {"l=--dport ([0-9]+)", "8080"},
+      {"l=--dport [0-9]+", "--dport 8080"},
+      {"l=(--sport) ([0-9]+)", ""},
+      {"l=(x)?--dport", ""},
+      {"l=-p (.*?) -m (.*) ", "tcp"},
+      {"l=", ""},
+      {"l=\"(\\C)", "\uFFFD"},  // half a character
       {"l=web.*$", "web\nx\" -j ACCEPT"},
   };
   const LabelNames names(false, false, {});
@@ -67,7 +71,8 @@ TEST_CASE("labels of one's own: the first group, or the whole match, or nothing"
     std::deque<std::string> text;
     const std::vector<CustomLabel> labels{parse_label(row.label, names)};
     RuleLabels values(labels, text);
-    const Rule rule{"-p tcp -m tcp --dport 8080 -m comment --comment \"web\nx\" -j ACCEPT", {}};
+    const Rule rule{"-p tcp -m tcp --dport 8080 -m comment --comment \"\u00fcweb\nx\" -j ACCEPT",
+                    {}};
     values.enter(rule);
     CHECK(values[LabelId::first_custom] == row.value);
   }

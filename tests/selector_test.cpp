@@ -105,6 +105,7 @@ TEST_CASE("what is wrong with a selector, and where") {
       {R"({comment="\)", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
       {"{comment=\"a\" table=\"b\"}", "13: expected a comma or }"},
       {"{comment=\"a\"", "12: expected a comma or }"},
+      {"{comment=\"\xff\"}", "10: expected UTF-8"},
       {"{} x", "3: expected the end after }"},
       {"{comment=~\"ab(\"}", "11: expected a regular expression of RE2 (missing ): ab()"},
       {"{comment=~\"a**\"}",
