@@ -115,22 +115,22 @@ bool has_nothing_to_show(const Source& source, std::size_t sources) {
          has_legacy_tables(source.family.value_or(Family::ipv4)) == false;
 }
 
-void warn_of_incompatible_tables(Collection& collection, const std::string& name) {
+void warn_of_incompatible_tables(Collection& collection) {
   if (!collection.ruleset) return;
   for (const std::string_view table : collection.ruleset->incompatible_tables) {
     collection.warnings.push_back(
         fmt::format("{}: table {} is not shown, or not whole: it holds what only nft can show "
                     "(nft list ruleset)",
-                    name, table));
+                    collection.name, table));
   }
 }
 
 /// What the command said, but not that there are legacy tables where this run shows them.
-void warn_of_stderr(Collection& collection, const std::string& name, std::string_view text) {
+void warn_of_stderr(Collection& collection, std::string_view text) {
   for (const std::string& line : lines_of(text)) {
     const bool is_of_legacy_tables = line.find("legacy tables present") != std::string::npos;
     if (is_of_legacy_tables && collection.hidden_legacy_tables == false) continue;
-    collection.warnings.push_back(fmt::format("{}: {}", name, line));
+    collection.warnings.push_back(fmt::format("{}: {}", collection.name, line));
   }
 }
 
@@ -165,8 +165,9 @@ std::vector<Collection> collect(const std::vector<Source>& sources,
   std::vector<std::size_t> started;  // the source of each subprocess
   for (std::size_t i = 0; i < sources.size(); ++i) {
     collections[i].source = sources[i];
+    collections[i].name = save_command(sources[i]);
     try {
-      subprocesses.push_back(subprocess_for(save_command(sources[i]), readers[i]));
+      subprocesses.push_back(subprocess_for(collections[i].name, readers[i]));
       started.push_back(i);
     } catch (const std::runtime_error& error) {
       if (has_nothing_to_show(sources[i], sources.size())) {
@@ -187,19 +188,18 @@ std::vector<Collection> collect(const std::vector<Source>& sources,
 
   for (std::size_t i = 0; i < results.size(); ++i) {
     Collection& collection = collections[started[i]];
-    const std::string& command = subprocesses[i].argv.front();
     collection.duration = results[i].duration;
-    collection.error = failure_of(command, results[i], timeout);
+    collection.error = failure_of(collection.name, results[i], timeout);
     if (!collection.error.empty()) continue;
     readers[started[i]].finish_into(collection);
-    if (!collection.error.empty()) collection.error = command + ": " + collection.error;
+    if (!collection.error.empty()) collection.error = collection.name + ": " + collection.error;
   }
   find_hidden_legacy_tables(collections);
   for (std::size_t i = 0; i < results.size(); ++i) {
     Collection& collection = collections[started[i]];
     if (!collection.ruleset) continue;  // its error tells what it said
-    warn_of_stderr(collection, subprocesses[i].argv.front(), results[i].stderr_text);
-    warn_of_incompatible_tables(collection, subprocesses[i].argv.front());
+    warn_of_stderr(collection, results[i].stderr_text);
+    warn_of_incompatible_tables(collection);
   }
   return collections;
 }
@@ -208,7 +208,7 @@ Collection read_dump(const std::string& path, const Source& source) {
   const auto started = std::chrono::steady_clock::now();
   Collection collection;
   collection.source = source;
-  const std::string name = path == "-" ? "stdin" : path;
+  collection.name = path == "-" ? "stdin" : path;
   try {
     UniqueFd file;
     if (path != "-") {
@@ -218,21 +218,22 @@ Collection read_dump(const std::string& path, const Source& source) {
     DumpReader reader;
     std::vector<char> buffer(64 << 10);
     while (!reader.has_failed()) {
-      const std::size_t count = read_some(path == "-" ? STDIN_FILENO : file.get(), buffer, name);
+      const std::size_t count =
+          read_some(path == "-" ? STDIN_FILENO : file.get(), buffer, collection.name);
       if (count == 0) break;
       reader.feed({buffer.data(), count});
     }
     reader.finish_into(collection);
-    if (!collection.error.empty()) collection.error = name + ": " + collection.error;
+    if (!collection.error.empty()) collection.error = collection.name + ": " + collection.error;
   } catch (const std::exception& error) {
     collection.error = message_of(error);
   }
-  warn_of_incompatible_tables(collection, name);
+  warn_of_incompatible_tables(collection);
   collection.duration = std::chrono::steady_clock::now() - started;
   return collection;
 }
 
-void require_tables(std::vector<Collection>& collections) {
+void require_tables(std::vector<Collection>& collections, bool is_from_file) {
   const auto shows_something = [](const Collection& collection) {
     return !collection.ruleset || !collection.ruleset->tables.empty() ||
            !collection.ruleset->incompatible_tables.empty();
@@ -241,8 +242,10 @@ void require_tables(std::vector<Collection>& collections) {
   for (Collection& collection : collections) {
     collection.ruleset.reset();
     collection.error =
-        "no tables: no rule was ever loaded here (--allow-empty makes that a success)" +
-        capabilities_hint();
+        fmt::format("{}: no tables (--allow-empty makes that a success)", collection.name);
+    if (!is_from_file) collection.error += capabilities_hint();
+    for (const std::string& warning : collection.warnings) collection.error += "; " + warning;
+    collection.warnings.clear();
   }
 }
 

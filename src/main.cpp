@@ -71,7 +71,7 @@ std::vector<Collection> collect_as_told(const Options& options) {
   } else {
     collections = collect(options.sources, options.timeout);
   }
-  if (!options.allow_empty) require_tables(collections);
+  if (!options.allow_empty) require_tables(collections, options.input.has_value());
 
   const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
   for (Collection& collection : collections) {
@@ -110,6 +110,8 @@ int run(int argc, const char* const* argv) {
   // Errors of write(2) are told and handled; these signals would end us before.
   const sighandler_t inherited_sigpipe = std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
+  // Inherited as ignored, it would take the children's exit statuses away.
+  std::signal(SIGCHLD, SIG_DFL);
 
   Options options;
   std::vector<Collection> collections;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -146,7 +147,9 @@ class Running {
   }
 
   void reap() {
-    const int status = wait();
+    const std::optional<int> waited = wait();
+    if (!waited) throw_errno("cannot learn the exit status of", subprocess_->path);
+    const int status = *waited;
     result_.end = WIFEXITED(status) ? End::exited : End::killed;
     result_.code = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
   }
@@ -157,13 +160,16 @@ class Running {
     wait();
   }
 
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = 0;
+  /// Its status as of waitpid(), or nothing and errno.
+  std::optional<int> wait() {
     result_.duration = Clock::now() - started_;
-    return status;
+    int status = 0;
+    pid_t waited = -1;
+    do {
+      waited = ::waitpid(pid_, &status, 0);
+    } while (waited < 0 && errno == EINTR);
+    pid_ = 0;
+    return waited < 0 ? std::nullopt : std::optional(status);
   }
 
   const Subprocess* subprocess_;
