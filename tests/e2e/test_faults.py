@@ -1,0 +1,667 @@
+"""Whatever goes wrong around it, the program ends, says so, and leaves whole files behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fault_case import DUMP, FaultCase
+from oracle import read_metrics
+from support import (
+    NOBODY,
+    Run,
+    eventually,
+    executable,
+    finish,
+    main,
+    mode,
+    mounted,
+    processes,
+    value,
+)
+
+LAST_SUCCESS = "iptables_last_success_timestamp_seconds"
+
+
+class Command(FaultCase):
+    """An iptables-save that misbehaves."""
+
+    def assert_fails(self, *parts: str, timeout: str = "60") -> None:
+        run = self.export("--timeout", timeout)
+        self.assert_collecting_failed(run, run.out, *parts)
+        self.assert_no_process_left()
+
+    def test_missing(self) -> None:
+        empty = self.directory / "empty"
+        empty.mkdir()
+        with mounted(Path("/usr/sbin"), "--bind", str(empty)):
+            with mounted(Path("/usr/local/sbin"), "--bind", str(empty)):
+                run = self.export(path="/usr/bin:/bin")
+        self.assert_collecting_failed(run, run.out, "iptables-save", "/usr/sbin")
+
+    def test_not_executable(self) -> None:
+        (self.bin / "iptables-save").chmod(0o644)
+        with mounted(Path("/usr/sbin"), "--bind", str(self.bin)):
+            run = self.export()
+        self.assert_collecting_failed(run, run.out, "iptables-save", "not executable")
+
+    def test_not_a_program(self) -> None:
+        for junk in (b"\x7fELF junk", b"#!/nonexistent/interpreter\n", b""):
+            with self.subTest(junk):
+                executable(self.bin / "iptables-save", "").write_bytes(junk)
+                self.assert_fails("iptables-save")
+
+    def test_exit_statuses(self) -> None:
+        for status in (1, 3, 4, 127, 255):
+            with self.subTest(status):
+                self.fake(f"dump; echo no luck today >&2; exit {status}")
+                self.assert_fails(f"status {status}", "no luck today")
+
+    def test_exit_status_is_known_though_sigchld_is_ignored(self) -> None:
+        """As some supervisors leave it; the kernel then keeps no status unless it is told to."""
+        self.fake("exit 4")
+        run = self.export("--allow-empty", before=("env", "--ignore-signal=CHLD"))
+        self.assert_collecting_failed(run, run.out, "status 4")
+
+    def test_stderr_is_made_one_printable_line(self) -> None:
+        self.fake(r"printf 'one\ntwo\r\033[31mred\0\377\n' >&2; exit 1")
+        self.assert_fails("one", "two", "red")
+
+    def test_stderr_of_success_is_a_warning(self) -> None:
+        self.fake("echo look out >&2; dump")
+        run = self.export()
+        self.assertEqual(run.status, 0, run)
+        self.assert_messages(run, "iptables_exporter: warning: ", "look out")
+        self.assert_whole(run.out)
+
+    def test_journal_takes_the_priority_from_the_line(self) -> None:
+        self.fake("exit 1")
+        run = self.export(variables={"JOURNAL_STREAM": "8:1"})
+        self.assertRegex(run.err, rb"\A<3>iptables_exporter: error: .*\n\Z")
+        self.fake("echo look out >&2; dump")
+        run = self.export(variables={"JOURNAL_STREAM": "8:1"})
+        self.assertRegex(run.err, rb"\A<4>iptables_exporter: warning: .*\n\Z")
+
+    def test_killed_by_a_signal(self) -> None:
+        before, during, after = "", f"head -c 100 {self.dump};", "dump;"
+        for name in ("KILL", "SEGV", "TERM", "PIPE"):
+            for output in (before, during, after):
+                with self.subTest(name, output=output):
+                    self.fake(f"{output} kill -{name} $$")
+                    self.assert_fails(f"signal {int(signal.Signals[f'SIG{name}'])}")
+
+    def test_output_cut_off_though_status_is_0(self) -> None:
+        commit = DUMP.index(b"COMMIT\n")
+        for length in (1, 60, 100, commit, commit + 6, len(DUMP) - 1):
+            with self.subTest(length):
+                self.fake("dump", DUMP[:length])
+                self.assert_fails("iptables-save")
+
+    def test_hanging(self) -> None:
+        for output in ("", "dump;", f"head -c 100 {self.dump};", "dump; exec >&- 2>&-;"):
+            with self.subTest(output):
+                self.fake(f"{output} sleep 1000")
+                self.assert_fails("--timeout", timeout="0.2")
+
+    def test_hanging_deaf_to_signals(self) -> None:
+        self.fake("trap '' TERM INT HUP; while :; do sleep 1000; done")
+        self.assert_fails("--timeout", timeout="0.2")
+
+    def test_grandchild_that_holds_the_pipe(self) -> None:
+        self.fake("sleep 1000 & dump")
+        self.assert_fails("--timeout", timeout="0.2")
+
+    def test_grandchild_that_left_the_group_and_holds_the_pipe(self) -> None:
+        """It is not killed with the group, and must not be waited for."""
+        self.fake("setsid sleep 1000 & dump; while ! grep -qs sleep /proc/$!/comm; do :; done")
+        run = self.export("--timeout", "1")
+        self.assert_collecting_failed(run, run.out, "--timeout")
+        for pid in processes():
+            os.kill(pid, signal.SIGKILL)
+        self.assert_no_process_left()
+
+    def test_endless_output(self) -> None:
+        for command in ("yes '*filter'", "yes '# comment'", "tr '\\0' x </dev/zero"):
+            with self.subTest(command):
+                self.fake(f"exec {command}")
+                self.assert_fails("iptables-save", timeout="0.2")
+
+    def test_megabytes_to_stderr(self) -> None:
+        flood = "yes 'a line of stderr' | head -c 8000000 >&2"
+        self.fake(f"{flood}; dump")
+        run = self.export()
+        self.assertEqual(run.status, 0, run)
+        self.assert_messages(run, "a line of stderr")
+        self.assert_whole(run.out)
+        self.assertLess(len(run.err), 100_000)
+
+        self.fake(f"{flood}; exit 1")
+        run = self.export()
+        self.assert_collecting_failed(run, run.out, "status 1", "a line of stderr")
+        self.assertLess(len(run.err), 100_000)
+
+    def test_stdout_closed_early(self) -> None:
+        self.fake("dump; exec >&-; sleep 0.1")
+        run = self.export()
+        self.assert_success(run)
+        self.assert_whole(run.out)
+
+        self.fake("dump; exec >&-; sleep 0.1; exit 3")
+        self.assert_fails("status 3")
+        self.fake("exec >&-; exit 0")
+        self.assert_fails("no tables")
+
+    def test_output_in_drops(self) -> None:
+        self.fake(f"dd bs=7 if={self.dump} status=none")
+        run = self.export()
+        self.assert_success(run)
+        self.assert_whole(run.out)
+
+    def test_gets_nothing_of_ours(self) -> None:
+        """No environment, no descriptors, no stdin, no signals held back or ignored."""
+        seen = self.directory / "seen"
+        seen.mkdir()
+        self.fake(
+            f"cd {seen}\n"
+            "cat /proc/$$/environ >environment\n"
+            'while read -r line; do echo "$line"; done </proc/$$/status >status\n'
+            "readlink /proc/$$/fd/0 >stdin\n"
+            'printf "%s\\n" "$@" >arguments\n'
+            "ls /proc/self/fd >descriptors\n"
+            "dump"
+        )
+        reading, writing = os.pipe()
+        try:
+            run = self.export(
+                variables={"LD_PRELOAD": "", "LC_ALL": "C.UTF-8", "XTABLES_LIBDIR": "/x", "SECRET": "x"},
+                pass_fds=(reading, writing),
+                stdin=subprocess.PIPE,
+                before=("env", "--block-signal=USR1", "--ignore-signal=USR2"),
+            )
+        finally:
+            os.close(reading)
+            os.close(writing)
+        self.assert_success(run)
+        sbin = "/usr/local/sbin:/usr/sbin:/sbin"
+        environment = sorted((seen / "environment").read_text().rstrip("\0").split("\0"))
+        self.assertEqual(environment, ["LC_ALL=C", f"PATH={self.path}:{sbin}"])
+        self.assertEqual((seen / "stdin").read_text(), "/dev/null\n")
+        self.assertEqual((seen / "arguments").read_text(), "-c\n")
+        # 3 is ls reading that directory.
+        self.assertEqual((seen / "descriptors").read_text().split(), ["0", "1", "2", "3"])
+        signals = dict(re.findall(r"(Sig\w+):\s(\w+)", (seen / "status").read_text()))
+        self.assertEqual(int(signals["SigBlk"], 16), 0)
+        glibcs_own = 0b11 << 31  # posix_spawn(3) ignores 32 and 33 in every child
+        self.assertEqual(int(signals["SigIgn"], 16) & ~glibcs_own, 0)
+
+
+class Killed(FaultCase):
+    """Somebody ends the program, or several of it run at once."""
+
+    def test_ended_while_collecting(self) -> None:
+        old = self.write_old_output()
+        started = self.directory / "started"
+        for name in ("TERM", "INT", "HUP", "QUIT"):
+            for output in ("", f"head -c 100 {self.dump};", "trap '' TERM INT;"):
+                with self.subTest(name, output=output):
+                    started.unlink(missing_ok=True)
+                    self.fake(f"{output} : >{started}; sleep 1000")
+                    process = self.start("-o", self.target)
+                    eventually(started.exists, "iptables-save runs")
+                    number = signal.Signals[f"SIG{name}"]
+                    process.send_signal(number)
+                    run = finish(process)
+                    self.assertEqual((run.status, run.err), (-number, b""))
+                    self.assert_no_process_left()
+                    self.assertEqual(self.target.read_bytes(), old)
+                    self.assert_only_target()
+
+    def test_ignored_signals_stay_ignored(self) -> None:
+        """As nohup wants it."""
+        started, proceed = self.directory / "started", self.directory / "proceed"
+        self.fake(f": >{started}; while ! [ -e {proceed} ]; do sleep 0.01; done; dump")
+        process = self.start(before=("env", "--ignore-signal=HUP"))
+        eventually(started.exists, "iptables-save runs")
+        process.send_signal(signal.SIGHUP)
+        proceed.touch()
+        run = finish(process)
+        self.assert_success(run)
+        self.assert_whole(run.out)
+
+    def test_ended_at_random_moments(self) -> None:
+        self.write_old_output()
+        for delay in random_delays(self.duration_of_a_run(), 150):
+            process = self.start("-o", self.target)
+            time.sleep(delay)
+            number = random.choice([signal.SIGTERM, signal.SIGINT])
+            process.send_signal(number)
+            run = finish(process)
+            self.assertIn(run.status, (0, -number), run)
+            self.assertEqual(run.err, b"")
+            self.assert_whole(self.target.read_bytes())
+            self.assert_only_target()
+            self.assert_no_process_left()
+
+    def test_killed_at_random_moments(self) -> None:
+        self.fake_numbered_dump(1)
+        self.assert_success(self.export("-o", self.target))
+        most_leftovers = 0
+        with self.watched_target() as numbers_seen:
+            for number, delay in enumerate(random_delays(self.duration_of_a_run(), 300), 2):
+                self.number.write_text(f"{number}\n")
+                process = self.start("-o", self.target)
+                time.sleep(delay)
+                process.kill()
+                finish(process)
+                leftovers = [name for name in os.listdir(self.target.parent) if name != self.target.name]
+                self.assertFalse([name for name in leftovers if name.endswith(".prom")])
+                most_leftovers = max(most_leftovers, len(leftovers))
+        self.assertGreater(len(numbers_seen), 1, "no run came to its end before it was killed")
+        self.assertLess(most_leftovers, 3)
+
+        self.assert_success(self.export("-o", self.target))
+        self.assert_only_target()
+
+    def test_two_writers_at_once(self) -> None:
+        self.fake_numbered_dump(1)
+        self.assert_success(self.export("-o", self.target))
+        runs: list[Run] = []
+
+        def write(first: int) -> None:
+            for number in range(first, first + 60):
+                self.number.write_text(f"{number}\n")
+                runs.append(self.export("-o", self.target))
+
+        with self.watched_target():
+            writers = [threading.Thread(target=write, args=(first,)) for first in (100, 200, 300)]
+            for writer in writers:
+                writer.start()
+            for writer in writers:
+                writer.join()
+        self.assertEqual(len(runs), 180)
+        for run in runs:
+            self.assert_success(run)
+        self.assert_only_target()
+
+    def test_leaves_files_of_others_alone(self) -> None:
+        names = [".iptables.prom", "iptables.prom.bak", ".iptables_exporter.tmp", "other.prom", ".tmp"]
+        for name in names:
+            (self.target.parent / name).touch()
+        self.assert_success(self.export("-o", self.target))
+        self.assert_only_target([*names, self.target.name])
+
+    # A dump whose counters are all the same number, another one in each run: a torn file would mix
+    # them. The file of a run takes several writes.
+    NUMBERED_RULES = 1000
+
+    def fake_numbered_dump(self, number: int) -> None:
+        self.number = self.directory / "number"
+        self.number.write_text(f"{number}\n")
+        rules = b"".join(b"[N:N] -A INPUT -p udp -m udp --dport %d\n" % i for i in range(self.NUMBERED_RULES))
+        dump = b"*filter\n:INPUT ACCEPT [N:N]\n" + rules + b"COMMIT\n"
+        # A number that is being written reads as empty.
+        self.fake(f'read n <{self.number} || n=1; sed "s/N/$n/g" {self.dump}', dump)
+
+    def duration_of_a_run(self) -> float:
+        begin = time.monotonic()
+        self.assert_success(self.export("-o", self.target))
+        return time.monotonic() - begin
+
+    @contextmanager
+    def watched_target(self) -> Iterator[set[bytes]]:
+        """Reads the target over and over, as node_exporter might; it must always be whole."""
+        torn: list[bytes] = []
+        ending = self.target.read_bytes().splitlines()[-1]  # the same in all
+        numbers_seen: set[bytes] = set()
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.is_set():
+                text = self.target.read_bytes()
+                counters = re.findall(rb"(?m)^iptables_(?:rule|default)_\w+_total\{.*\} (\d+)$", text)
+                numbers_seen.update(counters)
+                if len(counters) != 2 * (self.NUMBERED_RULES + 1) or len(set(counters)) != 1:
+                    torn.append(text)
+                if not text.endswith(b"\n%s\n" % ending):
+                    torn.append(text)
+                time.sleep(0.001)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield numbers_seen
+        finally:
+            done.set()
+            watcher.join()
+        self.assertEqual([len(text) for text in torn], [])
+        read_metrics(self.target.read_bytes())
+
+
+def random_delays(duration: float, count: int) -> list[float]:
+    """Moments in a run that takes so long, before it and after it. They decide nothing: each must do."""
+    return [random.uniform(0, 1.2 * duration) for _ in range(count)]
+
+
+class Target(FaultCase):
+    """An output file that cannot be written, or that something else is in the place of."""
+
+    def test_directory_missing(self) -> None:
+        run = self.export("-o", self.directory / "missing" / "iptables.prom")
+        self.assert_output_failed(run, str(self.directory / "missing"))
+        self.assertFalse((self.directory / "missing").exists())
+
+    def test_directory_is_a_file(self) -> None:
+        run = self.export("-o", self.dump / "iptables.prom")
+        self.assert_output_failed(run, str(self.dump))
+        self.assertEqual(self.dump.read_bytes(), DUMP)
+
+    def test_directory_removed_meanwhile(self) -> None:
+        self.fake(f"rm -r {self.target.parent}; dump")
+        run = self.export("-o", self.target)
+        self.assert_output_failed(run, str(self.target.parent))
+        self.assertFalse(self.target.parent.exists())
+
+    def test_read_only(self) -> None:
+        with mounted(self.target.parent, "-t", "tmpfs", "none"):
+            old = self.write_old_output()
+            subprocess.run(["mount", "-o", "remount,ro", self.target.parent], check=True)
+            run = self.export("-o", self.target)
+            self.assert_old_output_stands(run, old, str(self.target.parent), "Read-only")
+
+    def test_full(self) -> None:
+        with mounted(self.target.parent, "-t", "tmpfs", "-o", "size=64k", "none"):
+            old = self.write_old_output()
+            self.fake_large_dump()
+            run = self.export("-o", self.target)
+            self.assert_old_output_stands(run, old, str(self.target), "No space")
+
+    def test_full_to_the_last_byte(self) -> None:
+        with mounted(self.target.parent, "-t", "tmpfs", "-o", "size=64k", "none"):
+            old = self.write_old_output()
+            filler = self.target.parent / "filler"
+            with self.assertRaises(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 4096)
+            for script in ("dump", "exit 1"):
+                self.fake(script)
+                run = self.export("-o", self.target)
+                self.assertEqual(run.status, 3, run)
+                self.assert_messages(run, str(self.target), "No space")
+                self.assertEqual(self.target.read_bytes(), old)
+                self.assert_only_target(["filler", "iptables.prom"])
+
+    def test_out_of_inodes(self) -> None:
+        with mounted(self.target.parent, "-t", "tmpfs", "-o", "nr_inodes=2", "none"):
+            old = self.write_old_output_in_place()
+            run = self.export("-o", self.target)
+            self.assert_old_output_stands(run, old, str(self.target.parent), "No space")
+
+    def write_old_output_in_place(self) -> bytes:
+        """For where there is no room for a second file."""
+        run = self.export()
+        self.assert_success(run)
+        self.target.write_bytes(run.out)
+        return run.out
+
+    def test_collecting_and_writing_fail(self) -> None:
+        """Both are told; that nothing was written is what the status says."""
+        self.fake("echo no luck today >&2; exit 1")
+        run = self.export("-o", self.directory / "missing" / "iptables.prom")
+        self.assertEqual(run.status, 3)
+        self.assert_messages(run, "no luck today", str(self.directory / "missing"))
+        self.assertEqual(run.err.count(b"\n"), 2)
+
+    def test_target_is_a_directory(self) -> None:
+        (self.target / "inside").mkdir(parents=True)
+        run = self.export("-o", self.target)
+        self.assert_output_failed(run, str(self.target))
+        self.assertTrue((self.target / "inside").is_dir())
+        self.assert_only_target()
+
+    def test_symlink_is_replaced_not_followed(self) -> None:
+        pointed_at = self.directory / "precious"
+        for kind in ("file", "nothing", "directory", "itself"):
+            with self.subTest(kind):
+                if kind == "file":
+                    pointed_at.write_bytes(b"precious")
+                elif kind == "directory":
+                    pointed_at.mkdir()
+                self.target.unlink(missing_ok=True)
+                self.target.symlink_to(self.target if kind == "itself" else pointed_at)
+                self.assert_success(self.export("-o", self.target))
+                self.assertFalse(self.target.is_symlink())
+                self.assert_whole(self.target.read_bytes())
+                self.assert_only_target()
+                if kind == "file":
+                    self.assertEqual(pointed_at.read_bytes(), b"precious")
+                    pointed_at.unlink()
+                elif kind == "nothing":
+                    self.assertFalse(pointed_at.exists())
+                elif kind == "directory":
+                    self.assertEqual(os.listdir(pointed_at), [])
+
+    def test_symlinked_directory(self) -> None:
+        (self.directory / "link").symlink_to(self.target.parent)
+        self.assert_success(self.export("-o", self.directory / "link" / "iptables.prom"))
+        self.assert_whole(self.target.read_bytes())
+        self.assert_only_target()
+
+    def test_relative_to_the_working_directory(self) -> None:
+        self.assert_success(self.export("-o", "iptables.prom", cwd=self.target.parent))
+        self.assert_whole(self.target.read_bytes())
+
+    def test_owned_by_another(self) -> None:
+        self.target.write_text("old")
+        os.chown(self.target, 65534, 65534)
+        self.target.chmod(0o600)
+        self.assert_success(self.export("-o", self.target))
+        self.assertEqual((self.target.stat().st_uid, mode(self.target)), (0, 0o644))
+        self.assert_whole(self.target.read_bytes())
+
+    def test_other_user_may_not_write(self) -> None:
+        old = self.write_old_output()
+        run = self.export("-o", self.target, before=NOBODY)
+        self.assert_old_output_stands(run, old, str(self.target.parent), "Permission denied")
+
+    def test_other_user_may_not_replace(self) -> None:
+        """In a sticky directory, only the owner."""
+        old = self.write_old_output()
+        self.target.parent.chmod(0o1777)
+        run = self.export("-o", self.target, before=NOBODY)
+        self.assert_old_output_stands(run, old, str(self.target), "not permitted")
+
+    def test_longest_name(self) -> None:
+        """The temporary file's name must not be longer than the name it stands for may be."""
+        name = "x" * 250 + ".prom"
+        self.assert_success(self.export("-o", self.target.parent / name))
+        self.assert_only_target([name])
+        too_long = self.export("-o", self.target.parent / f"x{name}")
+        self.assert_output_failed(too_long, "name too long")
+        self.assert_only_target([name])
+
+
+class OldOutput(FaultCase):
+    """The old file is read for its last success, whatever it is."""
+
+    def failed_last_success(self) -> str | None:
+        """What a failing run carries over."""
+        self.fake("exit 1")
+        run = self.export("-o", self.target)
+        text = self.target.read_bytes()
+        self.assert_collecting_failed(run, text)
+        self.assert_only_target()
+        family = read_metrics(text).get(LAST_SUCCESS)
+        return family.samples[()] if family else None
+
+    def test_carried_over_again_and_again(self) -> None:
+        old = value(read_metrics(self.write_old_output()), LAST_SUCCESS)
+        for _ in range(3):
+            self.assertEqual(self.failed_last_success(), old)
+
+    def test_none(self) -> None:
+        self.assertIsNone(self.failed_last_success())
+        self.assertIsNone(self.failed_last_success())
+
+    def test_junk(self) -> None:
+        for junk in (
+            b"",
+            b"\0" * 100_000,
+            bytes(range(256)) * 100,
+            LAST_SUCCESS.encode(),
+            *(
+                b"\n%s %s\n" % (LAST_SUCCESS.encode(), number)
+                for number in (b"", b"x", b"1x", b"nan", b"inf", b"1e999", b"-1", b"1 2", b"0x10")
+            ),
+        ):
+            with self.subTest(junk[-60:]):
+                self.target.write_bytes(junk)
+                self.assertIsNone(self.failed_last_success())
+
+    def test_fifo(self) -> None:
+        os.mkfifo(self.target)
+        self.assertIsNone(self.failed_last_success())
+        self.assertTrue(self.target.is_file())
+
+    def test_symlink_to_what_never_ends(self) -> None:
+        fifo = self.directory / "fifo"
+        os.mkfifo(fifo)
+        for pointed_at in (fifo, "/dev/zero", "/dev/tty", self.target):
+            with self.subTest(pointed_at):
+                self.target.unlink(missing_ok=True)
+                self.target.symlink_to(pointed_at)
+                self.assertIsNone(self.failed_last_success())
+
+    def test_huge(self) -> None:
+        """Larger than memory may be; it is not read whole."""
+        with self.target.open("wb") as file:
+            file.truncate(1 << 40)
+        self.assertIsNone(self.failed_last_success())
+
+
+class Streams(FaultCase):
+    """stdout and stderr that take nothing."""
+
+    def sh(self, redirection: str) -> tuple[str, ...]:
+        return ("sh", "-c", f'exec "$@" {redirection}', "sh")
+
+    def test_stdout_full(self) -> None:
+        with open("/dev/full", "wb") as full:
+            self.assert_output_failed(self.export(stdout=full), "stdout", "No space")
+            self.assert_output_failed(self.export("--help", stdout=full), "stdout")
+            self.fake_large_dump()
+            self.assert_output_failed(self.export(stdout=full), "stdout")
+
+    def test_stdout_closed(self) -> None:
+        self.assert_output_failed(self.export(before=self.sh(">&-")), "stdout")
+
+    def test_stderr_closed(self) -> None:
+        run = self.export(before=self.sh("2>&-"))
+        self.assert_success(run)
+        self.assert_whole(run.out)
+
+        self.fake("echo no luck today >&2; exit 1")
+        run = self.export(before=self.sh("2>&-"))
+        self.assertEqual(run.status, 1)
+        self.assert_tells_failure(run.out)
+
+    def test_stderr_full(self) -> None:
+        self.fake("exit 1")
+        run = self.export(before=self.sh("2>/dev/full"))
+        self.assertEqual(run.status, 1)
+        self.assert_tells_failure(run.out)
+
+    def test_all_closed(self) -> None:
+        """What is opened then must not take their place: no message may get into the file."""
+        for script, status in (("dump", 0), ("echo look out >&2; dump", 0), ("exit 1", 1)):
+            with self.subTest(script):
+                self.fake(script)
+                run = self.export("-o", self.target, before=self.sh("<&- >&- 2>&-"))
+                self.assertEqual(run.status, status)
+                text = self.target.read_bytes()
+                self.assert_tells_failure(text) if status else self.assert_whole(text)
+                self.assert_only_target()
+
+    def test_reader_that_has_had_enough(self) -> None:
+        """As in `| head -1`: silent death by SIGPIPE, or a message where that is ignored."""
+        self.fake_large_dump()
+        for ignored in (False, True):
+            with self.subTest(ignored=ignored):
+                process = self.start(before=("env", "--ignore-signal=PIPE") if ignored else ())
+                assert process.stdout
+                self.assertTrue(process.stdout.readline().startswith(b"# HELP "))
+                process.stdout.close()
+                process.stdout = None
+                run = finish(process)
+                if ignored:
+                    self.assert_output_failed(run, "stdout", "Broken pipe")
+                else:
+                    self.assertEqual((run.status, run.err), (-signal.SIGPIPE, b""))
+
+    def test_reader_that_is_slow_on_a_non_blocking_pipe(self) -> None:
+        self.fake_large_dump()
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        process = self.start(stdout=writing)
+        os.close(writing)
+        with open(reading, "rb") as out:
+            text = b"".join(iter(lambda: out.read(4096), b""))
+        self.assert_success(finish(process))
+        read_metrics(text)
+
+
+class Limits(FaultCase):
+    """setrlimit(2)."""
+
+    def limited(self, *limits: str) -> tuple[str, ...]:
+        return ("prlimit", *limits, "--")
+
+    def test_file_size(self) -> None:
+        old = self.write_old_output()
+        self.fake_large_dump()
+        for size in (0, 1, 4096, 100_000):
+            with self.subTest(size):
+                run = self.export("-o", self.target, before=self.limited(f"--fsize={size}"))
+                self.assert_old_output_stands(run, old, str(self.target), "too large")
+
+    def test_file_size_of_stdout(self) -> None:
+        self.fake_large_dump()
+        with (self.directory / "out").open("wb") as out:
+            run = self.export(stdout=out, before=self.limited("--fsize=4096"))
+        self.assert_output_failed(run, "stdout", "too large")
+
+    def test_descriptors(self) -> None:
+        statuses = []
+        for count in range(3, 24):
+            with self.subTest(count):
+                old = self.write_old_output()
+                run = self.export("-o", self.target, before=self.limited(f"--nofile={count}"))
+                self.assert_only_target()
+                if b"error while loading shared libraries" in run.err:
+                    continue  # it did not come to run
+                self.assert_ends_well(run, old)
+                statuses.append(run.status)
+        # From too few for anything to enough for everything.
+        self.assertNotEqual(statuses[0], 0)
+        self.assertEqual(statuses[-1], 0)
+
+    def test_processes(self) -> None:
+        old = self.write_old_output()
+        self.target.parent.chmod(0o777)
+        run = self.export("-o", self.target, before=(*NOBODY, *self.limited("--nproc=0")))
+        text = self.target.read_bytes()
+        self.assert_collecting_failed(run, text, "iptables-save", "temporarily unavailable")
+        last_success = value(read_metrics(old), LAST_SUCCESS)
+        self.assertEqual(value(read_metrics(text), LAST_SUCCESS), last_success)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Each system call made to fail, and the program stopped and killed at each of them, by strace."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+from fault_case import FaultCase
+from support import Run, eventually, finish, main, mode, syscall_injection
+
+# How each of these might really fail; all others with EIO. The kernel tells that brk(2) failed by
+# an address lower than the one asked for.
+FAILURES = {
+    "brk": "retval=0",
+    "clone": "error=EAGAIN",
+    "clone3": "error=EAGAIN",
+    "fchmod": "error=EPERM",
+    "flock": "error=ENOLCK",
+    "mmap": "error=ENOMEM",
+    "openat": "error=EMFILE",
+    "pidfd_open": "error=EMFILE",
+    "pipe2": "error=EMFILE",
+    "poll": "error=ENOMEM",
+    "renameat": "error=EBUSY",
+    "signalfd4": "error=EMFILE",
+    "vfork": "error=EAGAIN",
+    "wait4": "error=ECHILD",
+    "write": "error=ENOSPC",
+}
+TEMPORARY = re.compile(r"\.\S+\.tmp")
+
+
+@dataclass(frozen=True)
+class Call:
+    name: str
+    ordinal: int  # among the process's calls of this name
+    text: str
+
+
+class SyscallCase(FaultCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.log = self.directory / "strace.log"
+
+    def traced(self, *injections: str) -> dict:
+        """Options for a run on the target under strace; the command that it runs is not traced."""
+        expressions = [f"--inject={injection}" for injection in injections]
+        return {
+            "before": ("strace", f"--output={self.log}", *expressions, "--"),
+            "variables": {"ASAN_OPTIONS": "exitcode=99:detect_leaks=0"},  # it traces, too
+        }
+
+    def export_traced(self, *injections: str, timeout: str = "60") -> Run:
+        return self.export("-o", self.target, "--timeout", timeout, **self.traced(*injections))
+
+    def calls(self) -> list[Call]:
+        """What the last traced run did from its search for iptables-save to its messages."""
+        seen: Counter[str] = Counter()
+        calls = []
+        for line in self.log.read_text(errors="replace").splitlines():
+            if match := re.match(r"(\w+)\(", line):
+                seen[match[1]] += 1
+                calls.append(Call(match[1], seen[match[1]], line))
+        first = next(i for i, call in enumerate(calls) if f"{self.bin}/iptables-save" in call.text)
+        return [call for call in calls[first:] if not re.match(r"exit_group|write\(2,", call.text)]
+
+    def only(self, name: str, part: str = "") -> Call:
+        """The call that does so in a successful run."""
+        (call,) = (call for call in self.successful if call.name == name and part in call.text)
+        return call
+
+    def trace_success(self) -> list[Call]:
+        self.write_old_output()
+        self.assert_success(self.export_traced())
+        self.successful = self.calls()
+        return self.successful
+
+    def clean_up_and_check(self) -> None:
+        """After whatever was left behind, the next run leaves nothing but its file."""
+        self.assert_no_process_left()
+        self.fake("dump")
+        run = self.export("-o", self.target)
+        self.assert_success(run)
+        self.assert_whole(self.target.read_bytes())
+        self.assert_only_target()
+
+
+class Failing(SyscallCase):
+    def assert_every_failure_ends_well(self, script: str) -> None:
+        old = self.write_old_output()
+        self.fake(script)
+        self.export_traced()
+        calls = self.calls()
+        self.assertGreater(len(calls), 30)
+        for call in calls:
+            failure = FAILURES.get(call.name, "error=EIO")
+            with self.subTest(f"{failure} of {call.text}"):
+                self.target.write_bytes(old)
+                # Where closing its end of the pipe fails, it waits in vain for the end of the dump.
+                run = self.export_traced(f"{call.name}:{failure}:when={call.ordinal}", timeout="0.5")
+                self.assert_ends_well(run, old)
+                self.assert_only_target()
+                self.assert_no_process_left()
+
+    def test_while_all_goes_well(self) -> None:
+        self.assert_every_failure_ends_well("dump")
+
+    def test_while_collecting_fails(self) -> None:
+        self.assert_every_failure_ends_well("echo no luck today >&2; exit 1")
+
+    def test_what_cannot_be_done_without(self) -> None:
+        """These must not pass for success."""
+        self.trace_success()
+        old = self.target.read_bytes()
+        directory = f'"{self.target.parent}"'
+        spawning = next(c.name for c in self.successful if c.name in ("clone3", "clone", "vfork"))
+        for call, error, status, message in (
+            (self.only("openat", directory), "EACCES", 3, "Permission denied"),
+            (self.only("openat", "O_EXCL"), "EROFS", 3, "Read-only"),
+            (self.only("write"), "ENOSPC", 3, "No space"),
+            (self.only("write"), "EDQUOT", 3, "quota"),
+            (self.only("write"), "EIO", 3, "Input/output"),
+            (self.only("fchmod"), "EPERM", 3, "not permitted"),
+            (self.only("fsync"), "EIO", 3, "Input/output"),
+            (self.only("fsync"), "ENOSPC", 3, "No space"),
+            (self.only("renameat"), "EACCES", 3, "Permission denied"),
+            (self.only(spawning), "EAGAIN", 1, "temporarily unavailable"),
+            (self.only(spawning), "ENOMEM", 1, "memory"),
+            (next(c for c in self.successful if c.name == "pipe2"), "ENFILE", 1, "Too many open files"),
+            (next(c for c in self.successful if c.name == "poll"), "ENOMEM", 1, "memory"),
+        ):
+            with self.subTest(f"{error} from {call.text}"):
+                self.target.write_bytes(old)
+                run = self.export_traced(f"{call.name}:error={error}:when={call.ordinal}")
+                if status == 3:
+                    self.assert_old_output_stands(run, old, message)
+                else:
+                    self.assert_collecting_failed(run, self.target.read_bytes(), message)
+
+    def test_interrupted_calls_are_made_again(self) -> None:
+        calls = [c for c in self.trace_success() if c.name in ("poll", "read", "wait4", "write")]
+        self.assertGreater(len(calls), 4)
+        for call in calls:
+            with self.subTest(call.text):
+                self.target.unlink()
+                self.assert_success(self.export_traced(f"{call.name}:error=EINTR:when={call.ordinal}"))
+                self.assert_whole(self.target.read_bytes())
+
+
+class Killing(SyscallCase):
+    def test_killed_at_every_call(self) -> None:
+        """Whole is the old file or the new one; what is left over goes with the next run."""
+        for call in self.trace_success():
+            with self.subTest(call.text):
+                self.write_old_output()
+                run = self.export_traced(f"{call.name}:signal=KILL:when={call.ordinal}")
+                self.assertIn(run.status, (-signal.SIGKILL, 0), run)
+                self.assert_whole(self.target.read_bytes())
+                left = [name for name in os.listdir(self.target.parent) if name != self.target.name]
+                self.assertTrue(all(TEMPORARY.fullmatch(name) for name in left), left)
+                self.assertLess(len(left), 2)
+        self.clean_up_and_check()
+
+    def test_ended_at_every_call(self) -> None:
+        for call in self.trace_success():
+            with self.subTest(call.text):
+                run = self.export_traced(f"{call.name}:signal=TERM:when={call.ordinal}")
+                self.assertIn((run.status, run.err), ((-signal.SIGTERM, b""), (0, b"")))
+                self.assert_whole(self.target.read_bytes())
+                self.assert_only_target()
+                self.assert_no_process_left()
+
+
+class Stopped(SyscallCase):
+    """Something happens between the writing of the temporary file and its renaming."""
+
+    def stop_before_renaming(self) -> tuple[Popen[bytes], Path]:
+        """Starts a run and stops it after fsync(2); returns it and its temporary file."""
+        before = set(os.listdir(self.target.parent))
+        self.log.write_bytes(b"")
+        process = self.start("-o", self.target, **self.traced("fsync:signal=STOP"))
+        eventually(lambda: "stopped by SIGSTOP" in self.log.read_text(), "the program has stopped")
+        (name,) = set(os.listdir(self.target.parent)) - before
+        return process, self.target.parent / name
+
+    def go_on(self, process: Popen[bytes], how: signal.Signals = signal.SIGCONT) -> Run:
+        (pid,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(pid), how)
+        return finish(process)
+
+    def test_temporary_file_is_nobodys_but_ours(self) -> None:
+        names = set()
+        for _ in range(3):
+            process, temporary = self.stop_before_renaming()
+            self.assertFalse(temporary.name.endswith(".prom"))
+            self.assertTrue(stat.S_ISREG(temporary.lstat().st_mode))
+            names.add(temporary.name)
+            self.assert_success(self.go_on(process))
+        self.assertEqual(len(names), 3, "a name that can be guessed")
+        opened = [c.text for c in self.calls() if c.name == "openat" and "O_CREAT" in c.text]
+        self.assertEqual(len(opened), 1)
+        for flag in ("O_EXCL", "O_NOFOLLOW", "O_CLOEXEC"):
+            self.assertIn(flag, opened[0])
+
+    def test_other_run_meanwhile(self) -> None:
+        """It must take neither our temporary file nor our turn; the later rename wins."""
+        process, temporary = self.stop_before_renaming()
+        inode = temporary.stat().st_ino
+        self.assert_success(self.export("-o", self.target))
+        self.assertNotEqual(self.target.stat().st_ino, inode)
+        self.assertTrue(temporary.exists())
+        self.assert_success(self.go_on(process))
+        self.assertEqual(self.target.stat().st_ino, inode)
+        self.assert_only_target()
+
+    def test_directory_removed_meanwhile(self) -> None:
+        process, temporary = self.stop_before_renaming()
+        temporary.unlink()
+        self.target.parent.rmdir()
+        self.assert_output_failed(self.go_on(process), str(self.target))
+
+    def test_directory_renamed_meanwhile(self) -> None:
+        """The file stays in the directory in which it was begun."""
+        process, _ = self.stop_before_renaming()
+        self.target.parent.rename(self.directory / "renamed")
+        self.target.parent.mkdir()
+        self.assert_success(self.go_on(process))
+        self.assert_whole((self.directory / "renamed" / "iptables.prom").read_bytes())
+        self.assert_only_target([])
+
+    def test_target_made_a_directory_meanwhile(self) -> None:
+        process, _ = self.stop_before_renaming()
+        self.target.mkdir()
+        self.assert_output_failed(self.go_on(process), str(self.target))
+        self.assert_only_target()
+
+    def test_planted_leftovers_gain_nothing(self) -> None:
+        """In a directory for all, others may give anything a name like that of a leftover."""
+        process, temporary = self.stop_before_renaming()
+        self.go_on(process, signal.SIGKILL)
+        self.assertTrue(temporary.exists())
+        self.clean_up_and_check()
+
+        self.target.parent.chmod(0o1777)
+        precious = self.directory / "precious"
+        precious.write_bytes(b"precious")
+        precious.chmod(0o600)
+        before = precious.stat()
+
+        def planted(number: int) -> Path:
+            other = re.sub(r"[0-9a-f]{8,}", lambda digits: f"{number:0{len(digits[0])}x}", temporary.name)
+            self.assertNotEqual(other, temporary.name)
+            return temporary.with_name(other)
+
+        planted(1).symlink_to(precious)
+        planted(2).symlink_to("/dev/zero")
+        os.mkfifo(planted(3))
+        planted(4).mkdir()
+        (planted(4) / "inside").touch()
+        os.link(precious, planted(5))
+        planted(6).write_bytes(b"of another")
+        planted(7).symlink_to(self.target)
+        for number in (1, 2, 3, 4, 6, 7):
+            os.chown(planted(number), 65534, 65534, follow_symlinks=False)
+
+        for script, status in (("dump", 0), ("exit 1", 1)):
+            self.fake(script)
+            run = self.export("-o", self.target)
+            self.assertEqual(run.status, status, run)
+            text = self.target.read_bytes()
+            self.assert_tells_failure(text) if status else self.assert_whole(text)
+            self.assertTrue(stat.S_ISREG(self.target.lstat().st_mode))
+            self.assertEqual(mode(self.target), 0o644)
+            self.assertEqual(precious.read_bytes(), b"precious")
+            after = precious.stat()
+            self.assertEqual(
+                (after.st_mode, after.st_uid, after.st_mtime_ns),
+                (before.st_mode, before.st_uid, before.st_mtime_ns),
+            )
+            self.assertTrue((planted(4) / "inside").exists())
+
+
+if __name__ == "__main__":
+    main(syscall_injection)
