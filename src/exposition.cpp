@@ -7,15 +7,12 @@
 #include <cstring>
 #include <iterator>
 #include <span>
+#include <string>
 
 namespace iptables_exporter {
 namespace {
 
 constexpr std::size_t piece_bytes = 64 << 10;
-
-void append(fmt::memory_buffer& out, std::string_view text) {
-  out.append(text.data(), text.data() + text.size());
-}
 
 bool must_be_escaped(char byte) { return byte == '\\' || byte == '"' || byte == '\n'; }
 
@@ -39,10 +36,10 @@ std::size_t plain_prefix(std::string_view value) {
   return i;
 }
 
-void append_label_value(fmt::memory_buffer& out, std::string_view value) {
+void append_label_value(std::string& out, std::string_view value) {
   for (;;) {
     const std::size_t plain = plain_prefix(value);
-    append(out, value.substr(0, plain));
+    out.append(value, 0, plain);
     if (plain == value.size()) return;
     out.push_back('\\');
     out.push_back(value[plain] == '\n' ? 'n' : value[plain]);
@@ -50,14 +47,14 @@ void append_label_value(fmt::memory_buffer& out, std::string_view value) {
   }
 }
 
-void append_labels(fmt::memory_buffer& out, const LabelSets& series, std::size_t index) {
+void append_labels(std::string& out, const LabelSets& series, std::size_t index) {
   if (series.names().empty()) return;
   const std::span<const std::string_view> values = series.values(index);
   char separator = '{';
   for (std::size_t i = 0; i < values.size(); ++i) {
     out.push_back(separator);
-    append(out, series.names()[i]);
-    append(out, "=\"");
+    out.append(series.names()[i]);
+    out.append("=\"");
     append_label_value(out, values[i]);
     out.push_back('"');
     separator = ',';
@@ -65,17 +62,28 @@ void append_labels(fmt::memory_buffer& out, const LabelSets& series, std::size_t
   out.push_back('}');
 }
 
+void append_number(std::string& out, std::uint64_t number) {
+  const fmt::format_int digits(number);
+  out.append(digits.data(), digits.size());
+}
+
+void append_number(std::string& out, double number) {
+  fmt::format_to(std::back_inserter(out), "{}", number);
+}
+
 template <typename Value>
-void render_family(const MetricFamily& family, const std::vector<Value>& values,
-                   fmt::memory_buffer& out, const std::function<void(std::string_view)>& write) {
+void render_family(const MetricFamily& family, const std::vector<Value>& values, std::string& out,
+                   const std::function<void(std::string_view)>& write) {
   fmt::format_to(std::back_inserter(out), "# HELP {} {}\n# TYPE {} {}\n", family.name, family.help,
                  family.name, family.type == MetricType::counter ? "counter" : "gauge");
   for (std::size_t i = 0; i < values.size(); ++i) {
-    append(out, family.name);
+    out.append(family.name);
     append_labels(out, *family.series, i);
-    fmt::format_to(std::back_inserter(out), " {}\n", values[i]);
+    out.push_back(' ');
+    append_number(out, values[i]);
+    out.push_back('\n');
     if (out.size() >= piece_bytes) {
-      write({out.data(), out.size()});
+      write(out);
       out.clear();
     }
   }
@@ -84,12 +92,12 @@ void render_family(const MetricFamily& family, const std::vector<Value>& values,
 }  // namespace
 
 void render(const Metrics& metrics, const std::function<void(std::string_view)>& write) {
-  fmt::memory_buffer out;
+  std::string out;
   for (const MetricFamily& family : metrics.families) {
     std::visit([&](const auto& values) { render_family(family, values, out, write); },
                family.values);
   }
-  write({out.data(), out.size()});
+  write(out);
 }
 
 }  // namespace iptables_exporter

@@ -23,6 +23,9 @@ class LabelSets {
     return std::span(values_).subspan(index * names_.size(), names_.size());
   }
 
+  /// Makes room for this many label sets, so that memory for them is not copied as it grows.
+  void reserve(std::size_t size) { values_.reserve(size * names_.size()); }
+
   /// Index of the label set with these values, which is size() - 1 if it was not there before.
   std::size_t find_or_add(std::span<const std::string_view> values);
 

@@ -129,6 +129,7 @@ class MetricsBuilder {
     }
     const std::size_t series_before = rules_.size();
     SummedLabels summed(options_, source);
+    rules_.reserve(summed.labels(), number_of_rules(ruleset));
     rule_labels_.enter(source);
     for (const Table& table : ruleset.tables) add_table(table, source, summed);
     series_omitted_.add(plain, static_cast<double>(omitted_between(series_before, rules_.size())));
@@ -174,6 +175,14 @@ class MetricsBuilder {
       // Values of rules that make no series of their own are of no use.
       if (!is_new) metrics_.text.resize(text_before);
     }
+  }
+
+  static std::size_t number_of_rules(const Ruleset& ruleset) {
+    std::size_t rules = 0;
+    for (const Table& table : ruleset.tables) {
+      for (const Chain& chain : table.chains) rules += chain.rules.size();
+    }
+    return rules;
   }
 
   /// How many of the series with these indices are past the limit.

@@ -12,10 +12,10 @@ std::uint64_t saturating_sum(std::uint64_t a, std::uint64_t b) {
   return sum < a ? std::numeric_limits<std::uint64_t>::max() : sum;
 }
 
-/// Index of the label set, in label sets that come into being with the first.
-std::size_t index_of(const Labels& labels, std::shared_ptr<LabelSets>& series) {
+/// The label sets, which come into being with the first.
+LabelSets& label_sets(const Labels& labels, std::shared_ptr<LabelSets>& series) {
   if (!series) series = std::make_shared<LabelSets>(labels.names());
-  return series->find_or_add(labels.values());
+  return *series;
 }
 
 }  // namespace
@@ -35,8 +35,14 @@ std::string_view& Labels::operator[](std::string_view name) {
   return values_[static_cast<std::size_t>(found - names_.begin())];
 }
 
+void CounterSeries::reserve(const Labels& labels, std::size_t more) {
+  label_sets(labels, series_).reserve(size() + more);
+  packets_.reserve(size() + more);
+  bytes_.reserve(size() + more);
+}
+
 bool CounterSeries::add(const Labels& labels, const Counters& counters) {
-  const std::size_t index = index_of(labels, series_);
+  const std::size_t index = label_sets(labels, series_).find_or_add(labels.values());
   if (index == packets_.size()) {
     packets_.push_back(counters.packets);
     bytes_.push_back(counters.bytes);
@@ -56,14 +62,14 @@ void CounterSeries::truncate(std::size_t size) {
 void CounterSeries::move_to(std::vector<MetricFamily>& families, std::string_view bytes_name,
                             std::string_view bytes_help, std::string_view packets_name,
                             std::string_view packets_help) {
-  if (!series_) return;
+  if (packets_.empty()) return;
   families.push_back({bytes_name, bytes_help, MetricType::counter, series_, std::move(bytes_)});
   families.push_back(
       {packets_name, packets_help, MetricType::counter, std::move(series_), std::move(packets_)});
 }
 
 void GaugeSeries::add(const Labels& labels, double value) {
-  const std::size_t index = index_of(labels, series_);
+  const std::size_t index = label_sets(labels, series_).find_or_add(labels.values());
   if (index == values_.size()) {
     values_.push_back(value);
   } else {

@@ -32,6 +32,10 @@ class Labels {
 /// The series of a pair of families, one for packets and one for bytes.
 class CounterSeries {
  public:
+  /// Makes room for this many more series with the names of `labels`. Room that is not used costs
+  /// nothing: the memory is never touched.
+  void reserve(const Labels& labels, std::size_t more);
+
   /// Adds to the series with these labels, to 2^64-1 at most. True if it is a new one.
   bool add(const Labels& labels, const Counters& counters);
 
