@@ -191,7 +191,8 @@ def _read_metrics_line(line: str, families: dict[str, Family]) -> None:
     elif match := _SAMPLE_LINE.fullmatch(line):
         if last is None or last.name != match[1] or not last.type:
             raise Malformed("a sample that does not follow its TYPE")
-        series = tuple((name, _unescape(value)) for name, value in re.findall(_LABEL, match["labels"] or ""))
+        pairs = re.findall(_LABEL, match["labels"] or "")
+        series = tuple((name, _unescape(value)) for name, value in pairs)
         names = [name for name, _ in series]
         if names != sorted(set(names)):
             raise Malformed("labels repeated or not in alphabetical order")

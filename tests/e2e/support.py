@@ -83,6 +83,10 @@ def node_exporter() -> str | None:
     return None if shutil.which("prometheus-node-exporter") else "needs prometheus-node-exporter"
 
 
+def prometheus() -> str | None:
+    return None if shutil.which("prometheus") else "needs prometheus"
+
+
 def syscall_injection() -> str | None:
     inject = ("strace", "-o/dev/null", "-einject=getpid:error=EPERM:when=999")
     return None if _succeeds(*inject, "true") else "needs strace, and the right to trace"
@@ -90,7 +94,7 @@ def syscall_injection() -> str | None:
 
 def no_sanitizer() -> str | None:
     if b"__asan_init" in Path(os.environ["IPTABLES_EXPORTER"]).read_bytes():
-        return "needs a build without sanitizers, whose shadow memory is terabytes"
+        return "needs a build without sanitizers"
     return None
 
 

@@ -91,7 +91,8 @@ class Collecting:
         self.assertEqual(counted("-p udp -m udp --dport 5353"), ("3", "234"))
         self.assertEqual(counted("-p udp -m udp ! --dport 5353"), ("1", "29"))
         self.assertEqual(counted("-p icmp -m icmp --icmp-type 8"), ("8", "672"))
-        self.assertGreater(int(counted('-p tcp -m tcp --dport 80 -m comment --comment "web, both ways"')[1]), 10000)
+        web = counted('-p tcp -m tcp --dport 80 -m comment --comment "web, both ways"')
+        self.assertGreater(int(web[1]), 10000)
         self.assertEqual(value(families, "iptables_rules", labels(chain="INPUT", table="filter")), "2")
         self.assertEqual(value(families, "iptables_rules", labels(chain="counted", table="filter")), "5")
         self.assertEqual(value(families, "iptables_rules", labels(chain="unused", table="filter")), "0")
@@ -160,7 +161,8 @@ class Collecting:
         most = 2**64 - 1
         rule = b"[%d:%d] -A INPUT -p udp -j ACCEPT\n"
         self.network.restore(
-            b"*filter\n:INPUT ACCEPT [%d:%d]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n" % (most, most - 1)
+            b"*filter\n:INPUT ACCEPT [%d:%d]\n" % (most, most - 1)
+            + b":FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
             + rule % (most, most - 10) + rule % (0, 9) + rule % (0, 2)
             + b"COMMIT\n"
         )  # fmt: skip
@@ -230,7 +232,8 @@ class Nft(Collecting, ExporterTestCase):
         """What iptables-save cannot show is left out with a warning; the rest is there."""
         self.network.iptables("-A", "INPUT", "-c", "3", "4", "-p", "udp")
         self.network.iptables("-t", "nat", "-A", "OUTPUT")
-        self.network.run("nft", "add", "rule", "ip", "nat", "OUTPUT", "limit", "rate", "over", "5/second", "drop")
+        only_nft_knows = "limit rate over 5/second drop"
+        self.network.run("nft", "add", "rule", "ip", "nat", "OUTPUT", *only_nft_knows.split())
         self.assertIn(b"# Table `nat' is incompatible", self.network.save())
 
         run, dump = self.network.export_when_quiet(path=self.path)
@@ -353,7 +356,8 @@ class RandomRules:
         )
 
     def target(self, targets: list[bytes], table: str) -> bytes:
-        choices = [b"", b"-j ACCEPT", b"-j RETURN", b"-j LOG --log-prefix " + self.quoted(self.comment()[:29])]
+        log = b"-j LOG --log-prefix " + self.quoted(self.comment()[:29])
+        choices = [b"", b"-j ACCEPT", b"-j RETURN", log]
         if table != "nat":
             choices.append(b"-j DROP")
         for chain in targets:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import resource
 import signal
 import subprocess
 import threading
@@ -239,7 +238,7 @@ class Killed(FaultCase):
 
     def test_ended_at_random_moments(self) -> None:
         self.write_old_output()
-        for delay in random_delays(self.duration_of_a_run(), 150):
+        for delay in random_delays(self.duration_of_a_run(), 100):
             process = self.start("-o", self.target)
             time.sleep(delay)
             number = random.choice([signal.SIGTERM, signal.SIGINT])
@@ -256,13 +255,13 @@ class Killed(FaultCase):
         self.assert_success(self.export("-o", self.target))
         most_leftovers = 0
         with self.watched_target() as numbers_seen:
-            for number, delay in enumerate(random_delays(self.duration_of_a_run(), 300), 2):
+            for number, delay in enumerate(random_delays(self.duration_of_a_run(), 200), 2):
                 self.number.write_text(f"{number}\n")
                 process = self.start("-o", self.target)
                 time.sleep(delay)
                 process.kill()
                 finish(process)
-                leftovers = [name for name in os.listdir(self.target.parent) if name != self.target.name]
+                leftovers = set(os.listdir(self.target.parent)) - {self.target.name}
                 self.assertFalse([name for name in leftovers if name.endswith(".prom")])
                 most_leftovers = max(most_leftovers, len(leftovers))
         self.assertGreater(len(numbers_seen), 1, "no run came to its end before it was killed")
@@ -277,7 +276,7 @@ class Killed(FaultCase):
         runs: list[Run] = []
 
         def write(first: int) -> None:
-            for number in range(first, first + 60):
+            for number in range(first, first + 30):
                 self.number.write_text(f"{number}\n")
                 runs.append(self.export("-o", self.target))
 
@@ -287,7 +286,7 @@ class Killed(FaultCase):
                 writer.start()
             for writer in writers:
                 writer.join()
-        self.assertEqual(len(runs), 180)
+        self.assertEqual(len(runs), 90)
         for run in runs:
             self.assert_success(run)
         self.assert_only_target()
@@ -306,7 +305,8 @@ class Killed(FaultCase):
     def fake_numbered_dump(self, number: int) -> None:
         self.number = self.directory / "number"
         self.number.write_text(f"{number}\n")
-        rules = b"".join(b"[N:N] -A INPUT -p udp -m udp --dport %d\n" % i for i in range(self.NUMBERED_RULES))
+        rule = b"[N:N] -A INPUT -p udp -m udp --dport %d\n"
+        rules = b"".join(rule % port for port in range(self.NUMBERED_RULES))
         dump = b"*filter\n:INPUT ACCEPT [N:N]\n" + rules + b"COMMIT\n"
         # A number that is being written reads as empty.
         self.fake(f'read n <{self.number} || n=1; sed "s/N/$n/g" {self.dump}', dump)
@@ -347,7 +347,7 @@ class Killed(FaultCase):
 
 
 def random_delays(duration: float, count: int) -> list[float]:
-    """Moments in a run that takes so long, before it and after it. They decide nothing: each must do."""
+    """Moments in a run that takes so long and after it. They decide nothing: each must do."""
     return [random.uniform(0, 1.2 * duration) for _ in range(count)]
 
 
@@ -616,51 +616,6 @@ class Streams(FaultCase):
             text = b"".join(iter(lambda: out.read(4096), b""))
         self.assert_success(finish(process))
         read_metrics(text)
-
-
-class Limits(FaultCase):
-    """setrlimit(2)."""
-
-    def limited(self, *limits: str) -> tuple[str, ...]:
-        return ("prlimit", *limits, "--")
-
-    def test_file_size(self) -> None:
-        old = self.write_old_output()
-        self.fake_large_dump()
-        for size in (0, 1, 4096, 100_000):
-            with self.subTest(size):
-                run = self.export("-o", self.target, before=self.limited(f"--fsize={size}"))
-                self.assert_old_output_stands(run, old, str(self.target), "too large")
-
-    def test_file_size_of_stdout(self) -> None:
-        self.fake_large_dump()
-        with (self.directory / "out").open("wb") as out:
-            run = self.export(stdout=out, before=self.limited("--fsize=4096"))
-        self.assert_output_failed(run, "stdout", "too large")
-
-    def test_descriptors(self) -> None:
-        statuses = []
-        for count in range(3, 24):
-            with self.subTest(count):
-                old = self.write_old_output()
-                run = self.export("-o", self.target, before=self.limited(f"--nofile={count}"))
-                self.assert_only_target()
-                if b"error while loading shared libraries" in run.err:
-                    continue  # it did not come to run
-                self.assert_ends_well(run, old)
-                statuses.append(run.status)
-        # From too few for anything to enough for everything.
-        self.assertNotEqual(statuses[0], 0)
-        self.assertEqual(statuses[-1], 0)
-
-    def test_processes(self) -> None:
-        old = self.write_old_output()
-        self.target.parent.chmod(0o777)
-        run = self.export("-o", self.target, before=(*NOBODY, *self.limited("--nproc=0")))
-        text = self.target.read_bytes()
-        self.assert_collecting_failed(run, text, "iptables-save", "temporarily unavailable")
-        last_success = value(read_metrics(old), LAST_SUCCESS)
-        self.assertEqual(value(read_metrics(text), LAST_SUCCESS), last_success)
 
 
 if __name__ == "__main__":

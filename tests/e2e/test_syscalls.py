@@ -1,4 +1,7 @@
-"""Each system call made to fail, and the program stopped and killed at each of them, by strace."""
+"""Each system call made to fail, and the program stopped and killed at each of them, by strace.
+
+Not for a build with sanitizers, which make system calls of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from fault_case import FaultCase
-from support import Run, eventually, finish, main, mode, syscall_injection
+from support import Run, eventually, finish, main, mode, no_sanitizer, syscall_injection
 
 # How each of these might really fail; all others with EIO. The kernel tells that brk(2) failed by
 # an address lower than the one asked for.
@@ -51,10 +54,7 @@ class SyscallCase(FaultCase):
     def traced(self, *injections: str) -> dict:
         """Options for a run on the target under strace; the command that it runs is not traced."""
         expressions = [f"--inject={injection}" for injection in injections]
-        return {
-            "before": ("strace", f"--output={self.log}", *expressions, "--"),
-            "variables": {"ASAN_OPTIONS": "exitcode=99:detect_leaks=0"},  # it traces, too
-        }
+        return {"before": ("strace", f"--output={self.log}", *expressions, "--")}
 
     def export_traced(self, *injections: str, timeout: str = "60") -> Run:
         return self.export("-o", self.target, "--timeout", timeout, **self.traced(*injections))
@@ -287,4 +287,4 @@ class Stopped(SyscallCase):
 
 
 if __name__ == "__main__":
-    main(syscall_injection)
+    main(syscall_injection, no_sanitizer)
