@@ -126,15 +126,14 @@ class SelectorParser {
     ++position_;
     std::string value;
     while (position_ < text_.size() && text_[position_] != quote) {
-      if (quote == '`') {
-        value += text_[position_++];
-      } else if (text_[position_] == '\\') {
+      const char byte = text_[position_];
+      if (quote != '`' && byte == '\\') {
         append_escaped(value, quote);
-      } else if (text_[position_] == '\n') {
-        fail("no newline in this string, but \\n");
-      } else {
-        value += text_[position_++];
+        continue;
       }
+      if (quote != '`' && byte == '\n') fail("no newline in this string, but \\n");
+      value += byte;
+      ++position_;
     }
     if (position_ >= text_.size()) fail(fmt::format("a closing {}", quote));
     ++position_;

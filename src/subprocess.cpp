@@ -41,6 +41,7 @@ Pipe make_pipe() {
 
 std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
   std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
   // posix_spawn takes char* for C's sake and does not write through it.
   for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
   pointers.push_back(nullptr);
@@ -221,6 +222,7 @@ std::vector<SubprocessResult> run_side_by_side(const std::vector<Subprocess>& su
   }
 
   std::vector<SubprocessResult> results;
+  results.reserve(running.size());
   for (Running& one : running) results.push_back(one.take_result());
   return results;
 }
