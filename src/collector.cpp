@@ -66,16 +66,17 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
-std::string capabilities_hint() {
-  const auto missing = missing_capabilities();
+std::string capabilities_hint(const Source& source) {
+  const auto missing = missing_capabilities(source.backend);
   if (missing.empty()) return "";
   return fmt::format("; this process lacks {}: run it as root or grant them",
                      fmt::join(missing, ", "));
 }
 
 /// Why the command failed, or nothing if it did not.
-std::string failure_of(const std::string& command, const SubprocessResult& result,
+std::string failure_of(const Collection& collection, const SubprocessResult& result,
                        std::chrono::duration<double> timeout) {
+  const std::string& command = collection.name;
   const auto with_stderr = [&](std::string text) {
     const auto lines = lines_of(result.stderr_text);
     if (!lines.empty()) text += fmt::format(": {}", fmt::join(lines, "; "));
@@ -85,7 +86,7 @@ std::string failure_of(const std::string& command, const SubprocessResult& resul
     case SubprocessResult::End::exited:
       if (result.code == 0) return "";
       return with_stderr(fmt::format("{} exited with status {}", command, result.code)) +
-             capabilities_hint();
+             capabilities_hint(collection.source);
     case SubprocessResult::End::killed:
       return with_stderr(fmt::format("{} was killed by signal {} ({})", command, result.code,
                                      ::strsignal(result.code)));
@@ -189,7 +190,7 @@ std::vector<Collection> collect(const std::vector<Source>& sources,
   for (std::size_t i = 0; i < results.size(); ++i) {
     Collection& collection = collections[started[i]];
     collection.duration = results[i].duration;
-    collection.error = failure_of(collection.name, results[i], timeout);
+    collection.error = failure_of(collection, results[i], timeout);
     if (!collection.error.empty()) continue;
     readers[started[i]].finish_into(collection);
     if (!collection.error.empty()) collection.error = collection.name + ": " + collection.error;
@@ -243,7 +244,7 @@ void require_tables(std::vector<Collection>& collections, bool is_from_file) {
     collection.ruleset.reset();
     collection.error =
         fmt::format("{}: no tables (--allow-empty makes that a success)", collection.name);
-    if (!is_from_file) collection.error += capabilities_hint();
+    if (!is_from_file) collection.error += capabilities_hint(collection.source);
     for (const std::string& warning : collection.warnings) collection.error += "; " + warning;
     collection.warnings.clear();
   }

@@ -1,0 +1,13 @@
+complete -c iptables_exporter -f
+complete -c iptables_exporter -s o -l output -rF -d 'Write atomically to FILE'
+complete -c iptables_exporter -s i -l input -rF -d 'Parse a saved dump of iptables-save -c'
+complete -c iptables_exporter -s f -l family -xa 'ipv4 ipv6 ipv4,ipv6' -d 'Protocol families'
+complete -c iptables_exporter -s b -l backend -xa 'legacy nft legacy,nft' -d 'iptables backends'
+complete -c iptables_exporter -s s -l select -x -d 'PromQL series selector over rules'
+complete -c iptables_exporter -l sum-by -xa 'table chain rule comment target family backend' -d 'One series per distinct value of these labels'
+complete -c iptables_exporter -l label -x -d 'A label of your own: NAME=REGEX'
+complete -c iptables_exporter -l max-series -x -d 'At most this many rule series'
+complete -c iptables_exporter -l timeout -x -d 'Give up on iptables-save after this long'
+complete -c iptables_exporter -l allow-empty -d 'No tables in any source is a success'
+complete -c iptables_exporter -s h -l help -d 'Print a help text'
+complete -c iptables_exporter -s V -l version -d 'Print the version'

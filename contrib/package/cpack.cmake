@@ -1,0 +1,33 @@
+set(CPACK_PACKAGE_VENDOR "the iptables_exporter authors")
+set(CPACK_PACKAGE_CONTACT "iptables_exporter maintainers <maintainers@iptables-exporter.example>")
+set(CPACK_PACKAGE_NAME iptables_exporter)
+set(CPACK_PACKAGE_FILE_NAME
+  iptables_exporter-${PROJECT_VERSION}-linux-${CMAKE_SYSTEM_PROCESSOR})
+set(CPACK_PACKAGE_CHECKSUM SHA256)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
+  OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+
+install(FILES ${PROJECT_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+if(STATIC_LIBRARIES)
+  # The licenses of what is linked in ask for their notices beside the binary.
+  set(notices ${CMAKE_CURRENT_BINARY_DIR}/THIRD_PARTY_NOTICES)
+  file(WRITE ${notices} "")
+  foreach(library c6 cxxopts fmt re2 stdc++ xxhash)
+    file(GLOB copyright /usr/share/doc/lib${library}-*dev/copyright)
+    foreach(file ${copyright})
+      file(READ ${file} notice)
+      file(APPEND ${notices} "==== ${file}\n\n${notice}\n")
+    endforeach()
+  endforeach()
+  install(FILES ${notices} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+endif()
+
+if(DEBIAN_PACKAGE)
+  set(CPACK_GENERATOR DEB)
+  include(package/debian.cmake)
+else()
+  set(CPACK_GENERATOR TGZ)
+  install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+endif()
+include(CPack)

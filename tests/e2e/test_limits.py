@@ -1,0 +1,109 @@
+"""Little memory and other limits of setrlimit(2), and dumps that ask for much.
+
+Not for a build with sanitizers: these need more of everything than the limits here.
+"""
+
+from __future__ import annotations
+
+from fault_case import DUMP, FaultCase
+from oracle import read_metrics
+from support import NOBODY, Run, main, no_sanitizer, value
+
+LAST_SUCCESS = "iptables_last_success_timestamp_seconds"
+MIB = 1 << 20
+
+
+class Memory(FaultCase):
+    def export_within(self, size: int) -> Run:
+        return self.export("-o", self.target, before=("prlimit", f"--as={size}", "--"))
+
+    def test_limits_from_too_little_to_enough(self) -> None:
+        """The dump takes some MiB, so that memory runs out at all stages of its way."""
+        rules = b"".join(b"[%d:5] -A INPUT -p udp -m udp --dport %d\n" % (i, i) for i in range(20000))
+        statuses = []
+        old = self.write_old_output()
+        self.fake("dump", DUMP.replace(b"COMMIT\n", rules + b"COMMIT\n"))
+        for size in [*range(4 * MIB, 64 * MIB, MIB), 512 * MIB]:
+            with self.subTest(size):
+                self.target.write_bytes(old)
+                run = self.export_within(size)
+                self.assert_only_target()
+                if b"error while loading shared libraries" in run.err or run.status == 127:
+                    continue  # it did not come to run
+                text = self.target.read_bytes()
+                if run.status == 0:
+                    self.assertEqual(text.count(b"\niptables_rule_packets_total{"), 20002)
+                elif run.status == 1:
+                    self.assert_collecting_failed(run, text)
+                else:
+                    self.assert_output_failed(run)
+                    self.assertEqual(text, old)
+                statuses.append(run.status)
+        self.assertNotEqual(statuses[0], 0)
+        self.assertEqual(statuses[-1], 0)
+
+    def test_line_without_end(self) -> None:
+        """It is refused long before it is read to its end."""
+        rule = '[1:2] -A INPUT -m comment --comment \\"'
+        for what, beginning, filling in (
+            ("no line at all", "", "x"),
+            ("a comment", "#", "x"),
+            ("a rule", f"*filter\\n:INPUT ACCEPT [0:0]\\n{rule}", "x"),
+            ("newlines in quotes", f"*filter\\n:INPUT ACCEPT [0:0]\\n{rule}", "\\n"),
+            ("nothing but zeros", "", "\\0"),
+        ):
+            with self.subTest(what):
+                old = self.write_old_output()
+                self.fake(f"printf \"{beginning}\"; head -c 300M /dev/zero | tr '\\0' '{filling}'")
+                run = self.export_within(200 * MIB)
+                self.assert_collecting_failed(run, self.target.read_bytes(), "line")
+                self.assertNotIn(b"memory", run.err)
+                self.assertLess(len(run.err), 1000)
+                self.assertNotEqual(self.target.read_bytes(), old)
+
+
+class Limits(FaultCase):
+    def limited(self, *limits: str) -> tuple[str, ...]:
+        return ("prlimit", *limits, "--")
+
+    def test_file_size(self) -> None:
+        old = self.write_old_output()
+        self.fake_large_dump()
+        for size in (0, 1, 4096, 100_000):
+            with self.subTest(size):
+                run = self.export("-o", self.target, before=self.limited(f"--fsize={size}"))
+                self.assert_old_output_stands(run, old, str(self.target), "too large")
+
+    def test_file_size_of_stdout(self) -> None:
+        self.fake_large_dump()
+        with (self.directory / "out").open("wb") as out:
+            run = self.export(stdout=out, before=self.limited("--fsize=4096"))
+        self.assert_output_failed(run, "stdout", "too large")
+
+    def test_descriptors(self) -> None:
+        statuses = []
+        for count in range(3, 24):
+            with self.subTest(count):
+                old = self.write_old_output()
+                run = self.export("-o", self.target, before=self.limited(f"--nofile={count}"))
+                self.assert_only_target()
+                if b"error while loading shared libraries" in run.err:
+                    continue  # it did not come to run
+                self.assert_ends_well(run, old)
+                statuses.append(run.status)
+        # From too few for anything to enough for everything.
+        self.assertNotEqual(statuses[0], 0)
+        self.assertEqual(statuses[-1], 0)
+
+    def test_processes(self) -> None:
+        old = self.write_old_output()
+        self.target.parent.chmod(0o777)
+        run = self.export("-o", self.target, before=(*NOBODY, *self.limited("--nproc=0")))
+        text = self.target.read_bytes()
+        self.assert_collecting_failed(run, text, "iptables-save", "temporarily unavailable")
+        last_success = value(read_metrics(old), LAST_SUCCESS)
+        self.assertEqual(value(read_metrics(text), LAST_SUCCESS), last_success)
+
+
+if __name__ == "__main__":
+    main(no_sanitizer)

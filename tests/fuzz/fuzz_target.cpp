@@ -1,0 +1,488 @@
+// Feeds any bytes through parsing, selecting, summing and rendering, and aborts if what must always
+// hold does not. An input is a dump, before which options may stand as on the command line:
+//
+//   --select {chain="INPUT"}        any number of times
+//   --label service=dpt:([0-9]+)    any number of times
+//   --sum-by table,service
+//   --max-series 3
+//   --family                        two sources of one dump, ipv4 and ipv6
+//   --backend                       the label backend
+//   --piece 5                       the dump comes in pieces of 5 bytes, not 7
+//   --hostile                       what follows is no dump, but the comment of a rule in a dump
+//
+// A line that begins with a space continues the option before it.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "exposition.h"
+#include "exposition_reader.h"
+#include "metrics.h"
+#include "save_parser.h"
+#include "selector.h"
+#include "utf8.h"
+
+namespace iptables_exporter {
+namespace {
+
+constexpr std::size_t max_input_bytes = 64 << 10;
+constexpr std::size_t max_expressions = 4;
+constexpr std::size_t max_message_bytes = 640;  // 120 bytes of the line as \xHH, and some words
+
+void check(bool holds, std::string_view what) {
+  if (holds) return;
+  fmt::print(stderr, "broken: {}\n", what);
+  std::abort();
+}
+
+// --- Input ---
+
+struct Input {
+  std::vector<std::string_view> labels;
+  std::vector<std::string_view> selectors;
+  std::optional<std::string_view> sum_by;
+  std::size_t max_series = 0;
+  bool has_family = false;
+  bool has_backend = false;
+  std::size_t piece_bytes = 7;
+  bool is_hostile_text = false;
+  std::string_view dump;
+};
+
+std::size_t number(std::string_view text) {
+  std::size_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+Input read_input(std::string_view bytes) {
+  Input input;
+  while (bytes.starts_with("--")) {
+    std::size_t end = bytes.find('\n');
+    while (end != bytes.npos && bytes.substr(end + 1).starts_with(' ')) {
+      end = bytes.find('\n', end + 1);
+    }
+    const std::string_view line = bytes.substr(0, end);
+    bytes.remove_prefix(std::min(line.size() + 1, bytes.size()));
+    const std::string_view name = line.substr(0, line.find(' '));
+    const std::string_view value = line.substr(std::min(name.size() + 1, line.size()));
+    if (name == "--select" && input.selectors.size() < max_expressions) {
+      input.selectors.push_back(value);
+    } else if (name == "--label" && input.labels.size() < max_expressions) {
+      input.labels.push_back(value);
+    } else if (name == "--sum-by") {
+      input.sum_by = value;
+    } else if (name == "--max-series") {
+      input.max_series = number(value);
+    } else if (name == "--family") {
+      input.has_family = true;
+    } else if (name == "--backend") {
+      input.has_backend = true;
+    } else if (name == "--hostile") {
+      input.is_hostile_text = true;
+    } else if (name == "--piece") {
+      input.piece_bytes = std::max<std::size_t>(number(value), 1);
+    }
+  }
+  input.dump = bytes;
+  return input;
+}
+
+template <typename Parse>
+auto parse_expression(std::string_view text, const Parse& parse) {
+  try {
+    return parse(text);
+  } catch (const ExpressionError& error) {
+    check(error.position() <= text.size(), "the position of an error is in the expression");
+    throw;
+  }
+}
+
+/// Throws ExpressionError.
+RuleSeriesOptions options_of(const Input& input) {
+  RuleSeriesOptions options;
+  for (const std::string_view text : input.labels) {
+    const LabelNames taken(input.has_family, input.has_backend, options.labels);
+    options.labels.push_back(
+        parse_expression(text, [&](std::string_view label) { return parse_label(label, taken); }));
+  }
+  const LabelNames names(input.has_family, input.has_backend, options.labels);
+  for (const std::string_view text : input.selectors) {
+    options.selectors.push_back(parse_expression(
+        text, [&](std::string_view selector) { return parse_selector(selector, names); }));
+  }
+  if (input.sum_by) {
+    options.sum_by = parse_expression(
+        *input.sum_by, [&](std::string_view labels) { return parse_sum_by(labels, names); });
+  }
+  options.max_series = input.max_series;
+  return options;
+}
+
+// --- Parsing ---
+
+using Parsed = std::variant<Ruleset, std::string>;  // the string: why it could not be parsed
+
+Parsed parse(std::string_view dump, std::size_t piece_bytes) {
+  SaveParser parser;
+  try {
+    for (std::size_t at = 0; at < dump.size(); at += piece_bytes) {
+      parser.feed(dump.substr(at, piece_bytes));
+      parser.feed({});
+    }
+    return parser.finish();
+  } catch (const ParseError& error) {
+    return error.what();
+  }
+}
+
+bool is_one_printable_line(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(),
+                                      [](char byte) { return byte >= ' ' && byte <= '~'; });
+}
+
+/// The ruleset as a dump, every packet counter in the place of the byte counter and vice versa.
+std::string with_swapped_counters(const Ruleset& ruleset) {
+  const auto swapped = [](const Counters& counters) {
+    return fmt::format("[{}:{}]", counters.bytes, counters.packets);
+  };
+  std::string dump;
+  if (!ruleset.variant.empty()) {
+    dump += fmt::format("# Generated by iptables-save v{}{} on Monday\n", ruleset.version,
+                        ruleset.variant == "nf_tables" ? " (nf_tables)" : "");
+  }
+  for (const std::string_view name : ruleset.incompatible_tables) {
+    dump += fmt::format("# Table `{}' is incompatible, use 'nft' tool.\n", name);
+  }
+  for (const Table& table : ruleset.tables) {
+    dump += fmt::format("*{}\n", table.name);
+    for (const Chain& chain : table.chains) {
+      dump += fmt::format(":{} {} {}\n", chain.name, chain.policy.empty() ? "-" : chain.policy,
+                          swapped(chain.counters));
+    }
+    for (const Chain& chain : table.chains) {
+      for (const Rule& rule : chain.rules) {
+        dump += fmt::format("{} -A {} {}\n", swapped(rule.counters), chain.name, rule.text);
+      }
+    }
+    dump += "COMMIT\n";
+  }
+  return dump;
+}
+
+/// If there is one, which chain a rule is of may depend on whether it was declared before the rule.
+bool has_chain_with_space(const Ruleset& ruleset) {
+  return std::any_of(ruleset.tables.begin(), ruleset.tables.end(), [](const Table& table) {
+    return std::any_of(table.chains.begin(), table.chains.end(),
+                       [](const Chain& chain) { return chain.name.find(' ') != chain.name.npos; });
+  });
+}
+
+// --- Rendering ---
+
+std::string render_all(const std::vector<Collection>& collections,
+                       const RuleSeriesOptions& options) {
+  std::string text;
+  render(make_metrics(collections, options, "1.0.0"),
+         [&](std::string_view piece) { text += piece; });
+  return text;
+}
+
+Families read_back(std::string_view text) {
+  try {
+    return read_exposition(text);
+  } catch (const MalformedExposition& error) {
+    fmt::print(stderr, "expected {} in:\n{}\n", error.what(), text);
+    std::abort();
+  }
+}
+
+std::vector<Collection> collection_of(Ruleset ruleset, Source source) {
+  std::vector<Collection> collections(1);
+  collections[0].source = source;
+  collections[0].ruleset = std::move(ruleset);
+  collections[0].duration = std::chrono::duration<double>(0.125);
+  collections[0].last_success = 1700000000.25;
+  collections[0].hidden_legacy_tables = true;
+  return collections;
+}
+
+// --- What must hold ---
+
+void add(std::uint64_t& sum, std::uint64_t value) {
+  const std::uint64_t room = std::numeric_limits<std::uint64_t>::max() - sum;
+  sum += std::min(value, room);
+}
+
+struct Totals {
+  std::size_t chains = 0;
+  std::size_t rules = 0;
+  Counters of_rules;
+  Counters of_policies;
+};
+
+void add(Counters& sum, const Counters& counters) {
+  add(sum.packets, counters.packets);
+  add(sum.bytes, counters.bytes);
+}
+
+void add(Totals& totals, const Ruleset& ruleset) {
+  for (const Table& table : ruleset.tables) {
+    totals.chains += table.chains.size();
+    for (const Chain& chain : table.chains) {
+      if (!chain.policy.empty()) add(totals.of_policies, chain.counters);
+      totals.rules += chain.rules.size();
+      for (const Rule& rule : chain.rules) add(totals.of_rules, rule.counters);
+    }
+  }
+}
+
+/// What is plain to see if no quotes hide anything: each line is what its first byte says.
+void check_lines(std::string_view dump, const Ruleset& ruleset) {
+  if (dump.find('"') != dump.npos) return;
+  std::map<char, std::size_t> lines;  // by first byte
+  Counters counters;
+  while (!dump.empty()) {
+    const std::string_view line = dump.substr(0, dump.find('\n'));
+    dump.remove_prefix(line.size() + 1);
+    if (line.empty()) continue;
+    ++lines[line.front()];
+    if (line.front() != '[') continue;
+    add(counters, {number(line.substr(1)), number(line.substr(line.find(':') + 1))});
+  }
+  Totals parsed;
+  add(parsed, ruleset);
+  check(ruleset.tables.size() == lines['*'], "every table is parsed");
+  check(ruleset.tables.size() == lines['C'], "every table has its COMMIT");
+  check(parsed.chains == lines[':'], "every chain is parsed");
+  check(parsed.rules == lines['['], "every rule is parsed");
+  check(parsed.of_rules.packets == counters.packets && parsed.of_rules.bytes == counters.bytes,
+        "every counter is parsed");
+}
+
+std::uint64_t total(const Families& families, const std::string& name) {
+  std::uint64_t sum = 0;
+  const auto family = families.find(name);
+  if (family == families.end()) return sum;
+  for (const Sample& sample : family->second) add(sum, number(sample.value));
+  return sum;
+}
+
+std::size_t size_of(const Families& families, const std::string& name) {
+  const auto family = families.find(name);
+  return family == families.end() ? 0 : family->second.size();
+}
+
+void check_totals(const std::vector<Collection>& collections, const RuleSeriesOptions& options,
+                  const Families& families) {
+  Totals parsed;
+  for (const Collection& collection : collections) add(parsed, *collection.ruleset);
+  const auto check_total = [&](const std::string& name, std::uint64_t all, bool is_all_kept) {
+    const std::uint64_t sum = total(families, name);
+    check(is_all_kept ? sum == all : sum <= all, name + " sums to what was parsed");
+  };
+  const bool are_chains_kept = options.selectors.empty();
+  const bool are_rules_kept = are_chains_kept && options.max_series == 0;
+  check_total("iptables_rule_packets_total", parsed.of_rules.packets, are_rules_kept);
+  check_total("iptables_rule_bytes_total", parsed.of_rules.bytes, are_rules_kept);
+  check_total("iptables_default_packets_total", parsed.of_policies.packets, are_chains_kept);
+  check_total("iptables_default_bytes_total", parsed.of_policies.bytes, are_chains_kept);
+  check_total("iptables_rules", parsed.rules, are_chains_kept);
+}
+
+/// Of the default series, which are one for each rule.
+void check_every_rule(const Ruleset& ruleset, const Families& families) {
+  std::map<std::vector<std::string>, Counters> expected;  // by chain, rule and table
+  for (const Table& table : ruleset.tables) {
+    for (const Chain& chain : table.chains) {
+      for (const Rule& rule : chain.rules) {
+        Counters& sum = expected[{to_valid_utf8(chain.name), to_valid_utf8(rule.text),
+                                  to_valid_utf8(table.name)}];
+        add(sum, rule.counters);
+      }
+    }
+  }
+  const auto check_family = [&](const std::string& name, std::uint64_t Counters::*counter) {
+    check(size_of(families, name) == expected.size(), name + " has one series for each rule");
+    if (expected.empty()) return;
+    for (const Sample& sample : families.at(name)) {
+      std::vector<std::string> values;
+      for (const auto& label : sample.labels) values.push_back(label.second);
+      const auto found = expected.find(values);
+      check(found != expected.end(), name + " has the rules of the dump, to the byte");
+      check(number(sample.value) == found->second.*counter, name + " has the rule's counters");
+    }
+  };
+  check_family("iptables_rule_packets_total", &Counters::packets);
+  check_family("iptables_rule_bytes_total", &Counters::bytes);
+}
+
+void check_limit(const Families& limited, const Families& unlimited, std::size_t max_series) {
+  const std::string name = "iptables_rule_bytes_total";
+  const std::size_t shown = size_of(limited, name);
+  check(shown <= max_series, "no more than --max-series are shown");
+  check(shown + total(limited, "iptables_series_omitted") == size_of(unlimited, name),
+        "those left out are counted");
+  for (std::size_t i = 0; i < shown; ++i) {
+    check(limited.at(name)[i] == unlimited.at(name)[i], "those shown are the first, and whole");
+  }
+}
+
+/// The families of the collections as they are read back, after checks.
+Families checked_families(const std::vector<Collection>& collections,
+                          const RuleSeriesOptions& options) {
+  const Families families = read_back(render_all(collections, options));
+  check_totals(collections, options, families);
+  if (options.max_series > 0) {
+    RuleSeriesOptions unlimited = options;
+    unlimited.max_series = 0;
+    check_limit(families, read_back(render_all(collections, unlimited)), options.max_series);
+  }
+  return families;
+}
+
+/// Everything but the counters is the same, the hashes too, and they are where the others were.
+void check_swapped(const Families& families, const Families& swapped) {
+  check(families.size() == swapped.size(), "a dump printed and parsed again has the same families");
+  for (const auto& [name, samples] : families) {
+    std::string other = name;
+    const std::size_t packets = name.find("_packets_total");
+    const std::size_t bytes = name.find("_bytes_total");
+    if (packets != name.npos) other.replace(packets, name.npos, "_bytes_total");
+    if (bytes != name.npos) other.replace(bytes, name.npos, "_packets_total");
+    check(swapped.at(other) == samples, other + " of the swapped dump is " + name);
+  }
+}
+
+void run(const Input& input) {
+  const RuleSeriesOptions options = options_of(input);
+  Parsed whole = parse(input.dump, input.dump.size() + 1);
+  Parsed pieces = parse(input.dump, input.piece_bytes);
+  check(whole.index() == pieces.index(), "pieces of any size can be parsed or not");
+  if (const auto* const message = std::get_if<std::string>(&whole)) {
+    check(*message == std::get<std::string>(pieces), "pieces of any size give the same message");
+    check(is_one_printable_line(*message), "a message is one printable line");
+    check(message->size() <= max_message_bytes, "a message is short");
+    return;
+  }
+  check(input.dump.empty() || input.dump.ends_with('\n'), "a whole dump ends with a newline");
+
+  Source source;
+  if (input.has_family) source.family = Family::ipv4;
+  if (input.has_backend) source.backend = Backend::nft;
+  auto collections = collection_of(std::move(std::get<Ruleset>(whole)), source);
+  auto others = collection_of(std::move(std::get<Ruleset>(pieces)), source);
+  const Ruleset& ruleset = *collections[0].ruleset;
+
+  check_lines(input.dump, ruleset);
+  check(render_all(collections, options) == render_all(others, options),
+        "pieces of any size give the same series");
+  const Families families = checked_families(collections, options);
+  if (input.selectors.empty() && !input.sum_by && input.max_series == 0 && !input.has_family &&
+      !input.has_backend) {
+    check_every_rule(ruleset, families);
+  }
+  if (!has_chain_with_space(ruleset)) {
+    Parsed swapped = parse(with_swapped_counters(ruleset), max_input_bytes);
+    check(swapped.index() == 0, "a ruleset printed as a dump can be parsed");
+    const auto swapped_collections = collection_of(std::move(std::get<Ruleset>(swapped)), source);
+    check_swapped(families, read_back(render_all(swapped_collections, options)));
+  }
+  if (input.has_family) {
+    others[0].source.family = Family::ipv6;
+    collections.push_back(std::move(others[0]));
+    checked_families(collections, options);
+  }
+}
+
+// --- Hostile text ---
+
+/// A value as iptables prints it: xtables_save_string() of libxtables.
+std::string saved_string(std::string_view value) {
+  constexpr std::string_view plain =
+      "_-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  if (!value.empty() && value.find_first_not_of(plain) == value.npos) return std::string(value);
+  std::string quoted = "\"";
+  for (const char byte : value) {
+    if (byte == '"' || byte == '\\' || byte == '\'') quoted += '\\';
+    quoted += byte;
+  }
+  return quoted + '"';
+}
+
+/// The first bytes as the name of a chain, or another name if iptables would not have them.
+std::string chain_name(std::string_view text) {
+  const std::string_view name = text.substr(0, 28);
+  if (name.empty() || name.front() == '-' || name.front() == '!' || name == "INPUT" ||
+      name.find_first_of(" \t\n\v\f\r") != name.npos) {
+    return "a";
+  }
+  return std::string(name);
+}
+
+/// Whatever stands in a comment and in the name of a chain, the rules are what they are.
+void check_hostile(std::string_view text, std::size_t piece_bytes) {
+  text = text.substr(0, text.find('\0'));
+  const std::string name = chain_name(text);
+  const std::string value = saved_string(text);
+  const std::vector<std::string> rules = {
+      fmt::format("-m comment --comment {} -j {}", value, name),
+      fmt::format("-i \"b -m comment --comment {0} -m string --string {0} --algo bm --to 9 "
+                  "-m comment --comment x -g {1}",
+                  value, name),
+      fmt::format("-m comment --comment {0} -j LOG --log-prefix {0} --log-level 7", value)};
+  std::string dump = fmt::format("*filter\n:INPUT ACCEPT [0:0]\n:{} - [0:0]\n", name);
+  for (const std::string& rule : rules) dump += fmt::format("[1:2] -A {} {}\n", name, rule);
+  dump += "COMMIT\n";
+
+  Parsed parsed = parse(dump, piece_bytes);
+  check(parsed.index() == 0, "a dump of iptables can be parsed");
+  RuleSeriesOptions options;
+  options.sum_by = {LabelId::chain, LabelId::comment, LabelId::rule, LabelId::target};
+  const auto collections = collection_of(std::move(std::get<Ruleset>(parsed)), {});
+  const Families families = read_back(render_all(collections, options));
+  std::vector<Sample> expected;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const std::string target = i == 2 ? "LOG" : to_valid_utf8(name);
+    expected.push_back({{{"chain", to_valid_utf8(name)},
+                         {"comment", to_valid_utf8(text)},
+                         {"rule", to_valid_utf8(rules[i])},
+                         {"target", target}},
+                        "1"});
+  }
+  check(families.at("iptables_rule_packets_total") == expected, "the rules are those of the dump");
+  check(total(families, "iptables_rules") == rules.size(), "there are no other rules");
+  check(size_of(families, "iptables_rules") == 2, "there are no other chains");
+}
+
+}  // namespace
+}  // namespace iptables_exporter
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace iptables_exporter;
+  if (size > max_input_bytes) return 0;
+  try {
+    const Input input = read_input({reinterpret_cast<const char*>(data), size});
+    if (input.is_hostile_text) {
+      check_hostile(input.dump, input.piece_bytes);
+    } else {
+      run(input);
+    }
+  } catch (const ExpressionError&) {
+    // Nothing to run.
+  }
+  return 0;
+}

@@ -1,0 +1,351 @@
+#!/usr/bin/env python3
+"""Installs the packages on private machines with the real node_exporter, and lives with them.
+
+Usage: package_test.py FILE.deb FILE.tar.gz [unittest's arguments]
+
+Debian 12 is an overlay of this machine, Debian 13 comes from debootstrap.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+from machine import Machine, eventually, isolate, mount
+
+SOURCES = Path(__file__).resolve().parents[2]
+MAN_PAGE = SOURCES / "contrib/man/iptables_exporter.8"
+README = SOURCES / "README.md"
+OUTPUT_DIRECTORY = "/run/iptables_exporter"
+LINK = "/var/lib/prometheus/node-exporter/iptables.prom"
+SERVICE = "iptables_exporter.service"
+TIMER = "iptables_exporter.timer"
+RULESETS = [(family, backend) for family in ("ipv4", "ipv6") for backend in ("legacy", "nft")]
+
+deb: Path
+tarball: Path
+directory = Path("/mnt")  # in our own mount namespace: a tmpfs, and nothing to clean up
+DEBOOTSTRAP_LOG = directory / "debootstrap.log"
+
+
+def new_machine(name: str, lower: Path) -> Machine:
+    machine = Machine(directory / name, lower)
+    root = machine.root
+    shutil.copy(deb, root / "root/new.deb")
+    (root / "usr/sbin/policy-rc.d").unlink(missing_ok=True)
+    (root / "etc/fstab").write_text("")
+    # No services of the machine below but node_exporter.
+    for wants in (root / "etc/systemd/system").glob("*.wants"):
+        for unit in wants.iterdir():
+            if unit.name != "prometheus-node-exporter.service":
+                unit.unlink()
+    return machine
+
+
+def add_rules(machine: Machine) -> None:
+    """One rule a source that has counted something."""
+    for family, backend in RULESETS:
+        command = f"{'ip6tables' if family == 'ipv6' else 'iptables'}-{backend}"
+        rule = f"-p udp --dport 9 -m comment --comment {family}-{backend}"
+        machine.run(f"{command} -A OUTPUT {rule}")
+    machine.run("bash -c 'echo >/dev/udp/127.0.0.1/9; echo >/dev/udp/::1/9'")
+
+
+def shows_rule(page: str, family: str, backend: str) -> bool:
+    rule = f"-p udp -m udp --dport 9 -m comment --comment {family}-{backend}"
+    labels = f'backend="{backend}",chain="OUTPUT",family="{family}",rule="{rule}",table="filter"'
+    return bool(re.search(f"^iptables_rule_packets_total{{{labels}}} [1-9]", page, re.MULTILINE))
+
+
+def shows_all_rules(machine: Machine) -> bool:
+    page = machine.page()
+    return all(shows_rule(page, *source) for source in RULESETS)
+
+
+def has(machine: Machine, series: str) -> bool:
+    """Whether the page has this line, which begins with iptables_."""
+    return f"iptables_{series}\n" in machine.page()
+
+
+def modified(machine: Machine) -> float:
+    found = re.search(rf'^node_textfile_mtime_seconds{{file="{LINK}"}} (\S+)', machine.page(), re.M)
+    return float(found[1]) if found else 0.0
+
+
+def intervals(machine: Machine, count: int) -> list[float]:
+    """The times between the next `count` + 1 versions of the file that node_exporter serves."""
+    times = [modified(machine)]
+    while len(times) < count + 2:
+        eventually(lambda: modified(machine) != times[-1], "a new file")
+        times.append(modified(machine))
+    return [later - earlier for earlier, later in zip(times[1:], times[2:])]
+
+
+def set_args(machine: Machine, line: str) -> None:
+    machine.run("sed -i '/^ARGS=/d' /etc/default/iptables_exporter")
+    with (machine.root / "etc/default/iptables_exporter").open("a") as file:
+        file.write(line + "\n")
+
+
+def drop_in(machine: Machine, unit: str, text: str) -> None:
+    path = machine.root / f"etc/systemd/system/{unit}.d/test.conf"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def install(machine: Machine, package: str = "new.deb") -> str:
+    return machine.output(f"apt-get install --yes --quiet /root/{package}")
+
+
+class Contents(unittest.TestCase):
+    def test_lintian(self) -> None:
+        lintian = ["lintian", "--allow-root", "--fail-on", "error,warning", deb]
+        result = subprocess.run(lintian, capture_output=True, text=True)
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+
+    def test_man_page(self) -> None:
+        man = ["man", "--warnings", "--local-file", "--ditroff", MAN_PAGE]
+        result = subprocess.run(man, capture_output=True, text=True)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn(documented_cron_line(), MAN_PAGE.read_text())
+
+    def test_tarball_needs_no_library(self) -> None:
+        unpack_tarball(directory / "unpacked")
+        subprocess.run(["chroot", directory / "unpacked/bin", "/iptables_exporter", "--version"],
+                       check=True, stdout=subprocess.DEVNULL)
+
+
+class Debian12(unittest.TestCase):
+    machine: Machine
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.machine = new_machine("debian12", Path("/"))
+        cls.addClassCleanup(cls.machine.stop)
+        cls.machine.boot()
+        cls.names_before = cls.names()
+
+    @classmethod
+    def names(cls) -> set[str]:
+        """All that is ours by its name."""
+        # What man has formatted is man's.
+        ours = r"\( -iname '*iptables?exporter*' -o -name iptables.prom \)"
+        found = cls.machine.output(f"find / /run -xdev ! -path '/var/cache/man/*' {ours}")
+        users = cls.machine.output("getent passwd; getent group")
+        return set(found.split()) | {line for line in users.split() if "iptables" in line}
+
+    def journal(self) -> list[str]:
+        return self.machine.output(f"journalctl --quiet --output cat --unit {SERVICE}").splitlines()
+
+    def is_failed(self) -> bool:
+        return SERVICE in self.machine.output("systemctl --failed --plain --no-legend")
+
+    def test_01_first_run_at_installation_and_boot(self) -> None:
+        # So that no tick of the timer can be taken for the first run.
+        drop_in(self.machine, TIMER, "[Timer]\nOnCalendar=\nOnCalendar=yearly\n")
+        add_rules(self.machine)
+        install(self.machine)
+        eventually(lambda: shows_all_rules(self.machine), "rules of all sources after installation")
+
+        self.machine.stop()
+        self.machine.boot()
+        eventually(lambda: modified(self.machine) > 0, "node_exporter serves the file after boot")
+        success = 'scrape_success{backend="nft",family="ipv6"} 1'
+        eventually(lambda: has(self.machine, success), "a run at boot")
+
+        # No legacy tables as yet, so that it needs no legacy commands.
+        self.machine.run("mv /usr/sbin/xtables-legacy-multi /root")
+        self.machine.run(f"systemctl start {SERVICE}")
+        self.machine.run("mv /root/xtables-legacy-multi /usr/sbin")
+
+        add_rules(self.machine)
+        drop_in(self.machine, TIMER, "")
+        self.machine.run(f"systemctl daemon-reload; systemctl restart {TIMER}")
+
+    def test_02_units_are_clean_and_hardened(self) -> None:
+        units = f"{SERVICE} {TIMER}"
+        self.assertEqual(self.machine.output(f"systemd-analyze verify {units}"), "")
+        security = f"systemd-analyze security --offline=true --threshold=%d {SERVICE}"
+        self.machine.run(security % 15)
+        nft_only = "/usr/share/doc/iptables-exporter/examples/nft-only.conf"
+        self.machine.run(f"mkdir -p /etc/systemd/system/{SERVICE}.d")
+        self.machine.run(f"cp {nft_only} /etc/systemd/system/{SERVICE}.d; systemctl daemon-reload")
+        self.machine.run(security % 11)
+        set_args(self.machine, 'ARGS="--family ipv4,ipv6 --backend nft"')
+        self.machine.run(f"systemctl start {SERVICE}")
+        self.assertTrue(shows_rule(self.machine.page(), "ipv6", "nft"))
+        self.machine.run(f"rm -r /etc/systemd/system/{SERVICE}.d; systemctl daemon-reload")
+        set_args(self.machine, 'ARGS="--family ipv4,ipv6 --backend legacy,nft --allow-empty"')
+
+    def test_03_stays_fresh_and_quiet(self) -> None:
+        self.machine.run("journalctl --rotate; journalctl --vacuum-time=1s")
+        for interval in intervals(self.machine, 2):
+            self.assertAlmostEqual(interval, 15, delta=3)
+        self.assertIn("node_textfile_scrape_error 0\n", self.machine.page())
+        self.assertEqual(self.journal(), [])
+
+    def test_04_drop_in_changes_the_interval(self) -> None:
+        drop_in(self.machine, TIMER, "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/5\n")
+        self.machine.run(f"systemctl daemon-reload; systemctl restart {TIMER}")
+        for interval in intervals(self.machine, 2):
+            self.assertAlmostEqual(interval, 5, delta=2)
+
+    def test_05_failure_shows_and_heals(self) -> None:
+        leftover = f"{OUTPUT_DIRECTORY}/.iptables_exporter.0123456789abcdef.tmp"
+        self.machine.run(f"setpriv --reuid _iptables_exporter --clear-groups touch {leftover}")
+        broken = self.machine.root / "usr/local/sbin/ip6tables-nft-save"
+        broken.write_text("#!/bin/sh\necho broken >&2\nexit 4\n")
+        broken.chmod(0o755)
+        eventually(self.is_failed, "the service is listed as failed")
+        self.assertTrue(has(self.machine, 'scrape_success{backend="nft",family="ipv6"} 0'))
+        self.assertTrue(shows_rule(self.machine.page(), "ipv6", "legacy"))
+        self.assertRegex("\n".join(self.journal()), "iptables_exporter: error: .*broken")
+        self.assertNotIn(leftover, self.names())
+
+        broken.unlink()
+        eventually(lambda: not self.is_failed(), "the service has healed")
+        eventually(lambda: shows_all_rules(self.machine), "the rules are back")
+
+    def test_06_options_survive_unquoting(self) -> None:
+        samples = (self.machine.root / "etc/default/iptables_exporter").read_text()
+        sample = next(line for line in samples.splitlines() if "--select" in line)
+        set_args(self.machine, sample.lstrip("#"))
+        self.machine.run("iptables-nft -N KUBE-X; iptables-nft -A KUBE-X -p tcp --dport 10")
+        self.machine.run(f"systemctl start {SERVICE}")
+        series = re.findall(r"^iptables_rule_packets_total(.*)", self.machine.page(), re.MULTILINE)
+        self.assertEqual(series, ['{chain="OUTPUT",port="9",table="filter"} 1'])
+
+    def test_07_as_the_go_exporter_was(self) -> None:
+        before = self.journal()
+        set_args(self.machine, 'ARGS=""')
+        self.machine.run(f"systemctl start {SERVICE}")
+        self.assertTrue(has(self.machine, "scrape_success 1"))
+        self.assertTrue(has(self.machine, "hidden_legacy_tables 1"))
+        self.assertEqual(self.journal(), before, "no line, though there was a warning")
+
+    def test_08_upgrade(self) -> None:
+        self.upgrade_to("9.0.1")
+        defaults = self.machine.root / "etc/default/iptables_exporter"
+        self.assertIn('\nARGS=""\n', defaults.read_text())
+        self.machine.run(f"systemctl is-active --quiet {TIMER}")
+
+        self.machine.run(f"systemctl disable --now {TIMER}")
+        self.upgrade_to("9.0.2")
+        self.assertEqual(self.machine.output(f"systemctl is-enabled {TIMER}", False), "disabled\n")
+        self.assertEqual(self.machine.output(f"systemctl is-active {TIMER}", False), "inactive\n")
+        self.machine.run(f"systemctl enable --now {TIMER}")
+
+    def upgrade_to(self, version: str) -> None:
+        since = f"systemctl show --value --property ActiveEnterTimestampMonotonic {TIMER}"
+        before = self.machine.output(since)
+        unpacked = directory / version
+        subprocess.run(["dpkg-deb", "-R", deb, unpacked], check=True)
+        control = unpacked / "DEBIAN/control"
+        fields = re.sub("^Version: .*", f"Version: {version}", control.read_text(), flags=re.M)
+        control.write_text(fields)
+        package = self.machine.root / f"root/{version}.deb"
+        subprocess.run(["dpkg-deb", "-b", unpacked, package], check=True, stdout=subprocess.DEVNULL)
+        active = self.machine.run(f"systemctl is-active {TIMER}", check=False).returncode == 0
+        install(self.machine, package.name)
+        self.assertEqual(self.machine.output(since) != before, active, "the timer was restarted")
+
+    def test_09_remove(self) -> None:
+        set_args(self.machine, 'ARGS="--no-such-option"')
+        eventually(self.is_failed, "the service is listed as failed")
+        self.machine.run("apt-get remove --yes --quiet iptables-exporter")
+        self.assertEqual(self.machine.output(f"systemctl is-active {TIMER}", False), "inactive\n")
+        self.assertFalse(self.is_failed())
+        page = self.machine.page()
+        self.assertNotIn("iptables_", page)
+        self.assertIn("node_textfile_scrape_error 0\n", page)
+        self.assertIn("/etc/default/iptables_exporter", self.names())
+
+    def test_10_purge_leaves_nothing(self) -> None:
+        self.machine.run("apt-get purge --yes --quiet iptables-exporter")
+        self.machine.run(f"rm -r /etc/systemd/system/{TIMER}.d")  # the test's own
+        self.assertEqual(self.names() - self.names_before, set())
+
+
+def documented_cron_line() -> str:
+    return re.search(r"^ +(\* \* \* \* \* root .*\n)", README.read_text(), re.MULTILINE)[1]
+
+
+class Debian12WithCron(unittest.TestCase):
+    def test_documented_line(self) -> None:
+        cron_machine.run("prometheus-node-exporter >/dev/null 2>&1 &")
+        eventually(lambda: has(cron_machine, "scrape_success 1"), "cron has run it")
+        self.assertIn('rule_packets_total{chain="OUTPUT",rule="-p udp', cron_machine.page())
+
+
+class Debian13(unittest.TestCase):
+    def test_install_and_first_run(self) -> None:
+        self.assertEqual(debootstrap.wait(), 0, DEBOOTSTRAP_LOG.read_text())
+        machine = new_machine("debian13", directory / "trixie")
+        self.addCleanup(machine.stop)
+        machine.boot()
+        add_rules(machine)
+        install(machine)
+        eventually(lambda: shows_all_rules(machine), "rules of all sources after installation")
+        self.assertIn("node_textfile_scrape_error 0\n", machine.page())
+        verify = f"systemd-analyze verify --man=no {SERVICE} {TIMER}"
+        self.assertEqual(machine.output(verify), "")
+
+
+def unpack_tarball(target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    options = ["--strip-components=1", "--no-overwrite-dir"]
+    subprocess.run(["tar", "-C", target, *options, "-xf", tarball], check=True)
+
+
+def start_cron_machine() -> Machine:
+    machine = new_machine("cron", Path("/"))
+    root = machine.root
+    if not (root / "usr/sbin/cron").exists():
+        subprocess.run(["mount", "--bind", "/dev", root / "dev"], check=True)
+        install_cron = "apt-get install --yes --quiet --no-install-recommends cron"
+        subprocess.run(["chroot", root, *install_cron.split()], check=True, capture_output=True)
+        subprocess.run(["umount", root / "dev"], check=True)
+    unpack_tarball(root / "usr/local")
+    (root / "etc/cron.d/iptables_exporter").write_text(documented_cron_line())
+    machine.start("/usr/sbin/cron", "-f")
+    add_rules(machine)
+    return machine
+
+
+def start_debootstrap() -> subprocess.Popen[bytes]:
+    """Debian 13 from where this machine has its Debian from."""
+    fields = "$(COMPONENT) $(LABEL) $(REPO_URI)"
+    command = ["apt-get", "indextargets", "--format", fields, "Created-By: Packages"]
+    targets = subprocess.check_output(command, text=True)
+    mirror = re.search(r"^main Debian (\S+)$", targets, re.MULTILINE)[1]
+    include = "--include=systemd-sysv,iptables,prometheus-node-exporter"
+    command = ["debootstrap", "--variant=minbase", include, "trixie", directory / "trixie", mirror]
+    # So that none of its children outlives it.
+    command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *command]
+    with DEBOOTSTRAP_LOG.open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    isolate(
+        "/lib/systemd/systemd", "prometheus-node-exporter", "iptables-legacy", "iptables-nft",
+        "debootstrap", "lintian", "man",
+    )
+    deb, tarball = (Path(sys.argv.pop(1)).resolve() for _ in range(2))
+    mount("tmpfs", directory)
+    debootstrap = start_debootstrap()
+    try:
+        cron_machine = start_cron_machine()
+        try:
+            unittest.main(failfast=True, verbosity=2)
+        finally:
+            cron_machine.stop()
+    finally:
+        debootstrap.kill()
+        debootstrap.wait()
