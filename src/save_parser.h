@@ -10,8 +10,8 @@
 
 namespace iptables_exporter {
 
-/// The dump is not what iptables-save prints. what() is one line that says where and what was
-/// expected; it may hold any byte of the dump.
+/// The dump is not what iptables-save prints. what() is one printable line that says where and what
+/// was expected.
 class ParseError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -13,7 +13,7 @@
 
 namespace iptables_exporter {
 
-/// An expression is not what it should be. what() says what was expected, in one line.
+/// An expression is not what it should be. what() says what was expected, and may quote any of it.
 class ExpressionError : public std::runtime_error {
  public:
   ExpressionError(const std::string& expected, std::size_t position)
