@@ -12,8 +12,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
+#include <thread>
 #include <utility>
 
 #include "file_io.h"
@@ -27,6 +29,12 @@ using Clock = std::chrono::steady_clock;
 using End = SubprocessResult::End;
 
 constexpr std::size_t max_stderr_bytes = 4 << 10;
+constexpr int pipe_bytes = 1 << 20;  // what users may have without privileges
+
+// Woken by every 4 KiB of a long output, we would slow down who writes it. Once there is much of
+// it, some is left to gather in the pipe.
+constexpr std::size_t much_output_bytes = 256 << 10;
+constexpr auto gathering_time = std::chrono::milliseconds(1);
 
 struct Pipe {
   UniqueFd read_end;
@@ -36,6 +44,7 @@ struct Pipe {
 Pipe make_pipe() {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw_errno("cannot make a", "pipe");
+  ::fcntl(ends[0], F_SETPIPE_SZ, pipe_bytes);  // or it stays smaller, which is only slower
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
@@ -105,6 +114,7 @@ class Running {
         started_(other.started_),
         pid_(std::exchange(other.pid_, 0)),
         stdout_(std::move(other.stdout_)),
+        stdout_bytes_(other.stdout_bytes_),
         stderr_(std::move(other.stderr_)),
         exit_(std::move(other.exit_)),
         result_(std::move(other.result_)) {}
@@ -114,6 +124,7 @@ class Running {
   ~Running() { kill_and_reap(); }
 
   bool is_over() const { return pid_ == 0; }
+  bool is_in_long_output() const { return stdout_ && stdout_bytes_ >= much_output_bytes; }
 
   /// What to poll: its stdout, its stderr and its death.
   std::array<pollfd, 3> polled() const {
@@ -137,6 +148,7 @@ class Running {
   void read_stdout(std::span<char> buffer) {
     const std::size_t count = read_some(stdout_.get(), buffer, subprocess_->path);
     if (count == 0) return stdout_.close();
+    stdout_bytes_ += count;
     subprocess_->on_stdout({buffer.data(), count});
   }
 
@@ -177,6 +189,7 @@ class Running {
   Clock::time_point started_;
   pid_t pid_ = 0;  // also of its process group; not reaped before the end, so it cannot be reused
   UniqueFd stdout_;
+  std::size_t stdout_bytes_ = 0;
   UniqueFd stderr_;
   UniqueFd exit_;
   SubprocessResult result_;
@@ -199,7 +212,9 @@ std::vector<SubprocessResult> run_side_by_side(const std::vector<Subprocess>& su
   running.reserve(subprocesses.size());
   for (const Subprocess& subprocess : subprocesses) running.emplace_back(subprocess);
 
-  std::vector<char> buffer(64 << 10);
+  constexpr std::size_t buffer_bytes = 256 << 10;
+  const auto memory = std::make_unique_for_overwrite<char[]>(buffer_bytes);
+  const std::span<char> buffer(memory.get(), buffer_bytes);
   std::vector<pollfd> polled;
   for (;;) {
     polled.assign(1, {signal_fd.get(), POLLIN, 0});
@@ -208,6 +223,10 @@ std::vector<SubprocessResult> run_side_by_side(const std::vector<Subprocess>& su
       const auto fds = one.polled();
       polled.insert(polled.end(), fds.begin(), fds.end());
       all_over = all_over && one.is_over();
+    }
+    if (std::any_of(running.begin(), running.end(),
+                    [](const Running& one) { return one.is_in_long_output(); })) {
+      std::this_thread::sleep_for(gathering_time);
     }
     const int milliseconds = milliseconds_until(deadline);
     if (all_over || milliseconds == 0) break;

@@ -101,8 +101,8 @@ def no_sanitizer() -> str | None:
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
-def main(*requirements: Callable[[], str | None]) -> None:
-    """unittest.main() in private namespaces, or a skip that says why."""
+def main(*requirements: Callable[[], str | None], run: Callable[[], object] = unittest.main) -> None:
+    """`run` in private namespaces, or a skip that says why."""
     os.environ["PATH"] = SYSTEM_PATH
     if not os.access(os.environ.get("IPTABLES_EXPORTER", ""), os.X_OK):
         sys.exit("IPTABLES_EXPORTER must be the path of the program to test")
@@ -119,7 +119,7 @@ def main(*requirements: Callable[[], str | None]) -> None:
     with public_directory() as directory:
         EXPORTER = Path(shutil.copy2(os.environ["IPTABLES_EXPORTER"], directory / "iptables_exporter"))
         EXPORTER.chmod(0o755)
-        unittest.main()
+        run()
 
 
 # --- the program ------------------------------------------------------------------------------
@@ -247,7 +247,13 @@ class ExporterTestCase(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.target.parent)), sorted(names))
 
     def assert_no_process_left(self) -> None:
-        eventually(lambda: not processes(), f"all processes are gone; left are {processes()}")
+        try:
+            eventually(lambda: not processes(), "all processes are gone")
+        except AssertionError:
+            left = processes()
+            for pid in left:  # or every later test would fail too
+                os.kill(pid, signal.SIGKILL)
+            self.fail(f"left are {left}")
 
 
 def value(families: dict[str, Family], name: str, labels: Labels = ()) -> str:
