@@ -114,6 +114,11 @@ def main(*requirements: Callable[[], str | None], run: Callable[[], object] = un
         sys.stdout.flush()
         os.environ["E2E_ISOLATED"] = "1"
         os.execvp(_UNSHARE[0], [*_UNSHARE, sys.executable, *sys.argv])
+    # Whatever started the tests may have had these ignored (nohup, a shell's &), and the program
+    # keeps to that.
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Not the program itself: nobody might not get to where it was built.
     global EXPORTER
     with public_directory() as directory:
