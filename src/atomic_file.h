@@ -25,7 +25,8 @@ class AtomicFile {
 
   void write(std::string_view bytes);
 
-  /// Puts the file in place: mode 0644 whatever the umask, on disk. A symlink at `path` is
+  /// Puts the file in place: mode 0644 whatever the umask, its bytes on disk before its name
+  /// is. A symlink at `path` is
   /// replaced, not followed. Without commit(), nothing has happened.
   void commit();
 

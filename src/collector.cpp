@@ -93,7 +93,7 @@ std::string failure_of(const Collection& collection, const SubprocessResult& res
     case SubprocessResult::End::timed_out:
       return with_stderr(fmt::format("{} did not end within {} seconds (--timeout) and was killed",
                                      command, timeout.count()));
-    case SubprocessResult::End::not_started:
+    case SubprocessResult::End::not_run:
       return fmt::format("cannot run {}: {}", command,
                          std::generic_category().message(result.code));
   }
@@ -114,6 +114,13 @@ Subprocess subprocess_for(const std::string& command, DumpReader& reader) {
 bool has_nothing_to_show(const Source& source, std::size_t sources) {
   return sources > 1 && source.backend == Backend::legacy &&
          has_legacy_tables(source.family.value_or(Family::ipv4)) == false;
+}
+
+/// Without the right to read the names of legacy tables, the legacy command prints nothing and
+/// exits with 0.
+bool is_blind(const Collection& collection) {
+  return collection.source.backend == Backend::legacy && collection.ruleset->tables.empty() &&
+         has_legacy_tables(collection.source.family.value_or(Family::ipv4)) != false;
 }
 
 void warn_of_incompatible_tables(Collection& collection) {
@@ -193,6 +200,11 @@ std::vector<Collection> collect(const std::vector<Source>& sources,
     collection.error = failure_of(collection, results[i], timeout);
     if (!collection.error.empty()) continue;
     readers[started[i]].finish_into(collection);
+    if (collection.ruleset && is_blind(collection)) {
+      collection.ruleset.reset();
+      collection.error = "printed nothing, though the kernel may hold legacy tables" +
+                         capabilities_hint(collection.source);
+    }
     if (!collection.error.empty()) collection.error = collection.name + ": " + collection.error;
   }
   find_hidden_legacy_tables(collections);

@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <charconv>
-#include <cmath>
+#include <chrono>
 #include <exception>
 #include <span>
 #include <vector>
@@ -21,10 +22,15 @@ namespace {
 constexpr std::size_t max_bytes = 1 << 20;
 
 std::string beginning_of(const std::string& path) {
-  // Whoever may write to the directory chooses what is opened here: a FIFO must not block.
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  // Whoever may write to the directory chooses what is opened here: a FIFO must not block, a link
+  // not lead to a device, and only what we or root wrote is believed.
+  const UniqueFd file(
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   struct stat status = {};
-  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return "";
+  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
+      (status.st_uid != ::geteuid() && status.st_uid != 0)) {
+    return "";
+  }
   std::string text(max_bytes, '\0');
   std::size_t size = 0;
   while (size < text.size()) {
@@ -57,7 +63,8 @@ std::optional<double> previous_last_success(const std::string& path, const Sourc
     const char* const number = text.data() + at + line.size();
     const auto [end, error] = std::from_chars(number, text.data() + text.size(), seconds);
     const bool is_whole = error == std::errc() && end != text.data() + text.size() && *end == '\n';
-    if (is_whole && std::isfinite(seconds) && seconds >= 0) return seconds;
+    const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
+    if (is_whole && seconds >= 0 && seconds <= now.count()) return seconds;
   } catch (const std::exception&) {
     // It cannot be read, so it does not say.
   }

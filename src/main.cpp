@@ -38,13 +38,15 @@ void write_to_stderr(std::string_view text) {
   }
 }
 
+/// sd-daemon(3): the journal takes the priority from the front of a line.
+std::string_view priority_of(Severity severity) {
+  if (std::getenv("JOURNAL_STREAM") == nullptr) return "";
+  return severity == Severity::error ? "<3>" : "<4>";
+}
+
 void say(Severity severity, std::string_view text) {
-  const bool is_error = severity == Severity::error;
-  // sd-daemon(3): the journal takes the priority from the front of the line.
-  const std::string_view priority = is_error ? "<3>" : "<4>";
-  write_to_stderr(fmt::format("{}iptables_exporter: {}: {}\n",
-                              std::getenv("JOURNAL_STREAM") == nullptr ? "" : priority,
-                              is_error ? "error" : "warning", printable(text)));
+  write_to_stderr(fmt::format("{}iptables_exporter: {}: {}\n", priority_of(severity),
+                              severity == Severity::error ? "error" : "warning", printable(text)));
 }
 
 void say_what_happened(const std::vector<Collection>& collections) {
@@ -128,7 +130,9 @@ int run(int argc, const char* const* argv) {
     write(metrics, options.output);
   } catch (const UsageError& error) {
     say(Severity::error, fmt::format("{} (see iptables_exporter --help)", error.what()));
-    if (!error.illustration().empty()) write_to_stderr(error.illustration() + "\n");
+    for (const std::string& line : error.illustration()) {
+      write_to_stderr(fmt::format("{}{}\n", priority_of(Severity::error), line));
+    }
     return wrong_usage;
   } catch (const std::exception& error) {
     say_what_happened(collections);
@@ -149,4 +153,11 @@ int run(int argc, const char* const* argv) {
 }  // namespace
 }  // namespace iptables_exporter
 
-int main(int argc, char** argv) { return iptables_exporter::run(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return iptables_exporter::run(argc, argv);
+  } catch (...) {
+    // Out of memory for words. The file that stood there still stands.
+    return iptables_exporter::output_failed;
+  }
+}

@@ -136,7 +136,7 @@ auto parse_expression(std::string_view option, const std::string& text, const Pa
   } catch (const ExpressionError& error) {
     const std::string before = printable(std::string_view(text).substr(0, error.position()));
     throw UsageError(fmt::format("--{}: {}", option, error.what()),
-                     fmt::format("{}\n{:{}}^", printable(text), "", before.size()));
+                     {printable(text), fmt::format("{:{}}^", "", before.size())});
   }
 }
 
@@ -189,6 +189,14 @@ Options parse_options(int argc, const char* const* argv) {
     }
   }();
 
+  for (const auto& argument : result.arguments()) {
+    const bool is_flag =
+        argument.key() == "help" || argument.key() == "version" || argument.key() == "allow-empty";
+    if (is_flag && argument.value() != "true") {
+      throw UsageError(fmt::format("--{} takes no value", argument.key()));
+    }
+  }
+
   Options options;
   if (result.count("help") > 0) {
     options.text_to_print = definition.help() + std::string(exit_statuses);
@@ -213,7 +221,7 @@ Options parse_options(int argc, const char* const* argv) {
   }
   options.rule_series = rule_series_of(result);
   if (const auto timeout = value_of(result, "timeout")) options.timeout = seconds_of(*timeout);
-  options.allow_empty = result["allow-empty"].as<bool>();
+  options.allow_empty = result.count("allow-empty") > 0;
   return options;
 }
 

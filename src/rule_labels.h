@@ -38,7 +38,6 @@ class LabelNames {
   LabelNames(bool has_family, bool has_backend, const std::vector<CustomLabel>& custom_labels);
 
   std::optional<std::size_t> find(std::string_view name) const;
-  std::string_view operator[](std::size_t id) const { return names_[id]; }
 
   /// All of them, for a message.
   std::string listed() const;

@@ -44,7 +44,9 @@ std::shared_ptr<const re2::RE2> compile(const std::string& pattern, std::size_t 
 
 std::size_t find_label(std::string_view name, const LabelNames& names, std::size_t position) {
   if (const auto id = names.find(name)) return *id;
-  throw ExpressionError(fmt::format("expected one of the labels {}", names.listed()), position);
+  throw ExpressionError(fmt::format("expected one of the labels {}, not {}", names.listed(),
+                                    name.empty() ? "nothing" : name),
+                        position);
 }
 
 void append_utf8(std::string& text, std::uint32_t code_point) {

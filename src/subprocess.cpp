@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -29,7 +30,8 @@ using Clock = std::chrono::steady_clock;
 using End = SubprocessResult::End;
 
 constexpr std::size_t max_stderr_bytes = 4 << 10;
-constexpr int pipe_bytes = 1 << 20;  // what users may have without privileges
+constexpr int grace_milliseconds = 1000;  // in which what was killed is expected to die
+constexpr int pipe_bytes = 1 << 20;       // what users may have without privileges
 
 // Woken by every 4 KiB of a long output, we would slow down who writes it. Once there is much of
 // it, some is left to gather in the pipe.
@@ -59,27 +61,34 @@ std::vector<char*> pointers_to(const std::vector<std::string>& strings) {
 
 /// Starts it; returns 0 or an error number.
 int spawn(const Subprocess& subprocess, int stdout_fd, int stderr_fd, pid_t& pid) {
+  // Any of these may run out of memory, and none may be left out.
   posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, stdout_fd, STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, stderr_fd, STDERR_FILENO);
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-
   posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t signals;
-  sigemptyset(&signals);
-  posix_spawnattr_setsigmask(&attributes, &signals);
-  sigfillset(&signals);
-  posix_spawnattr_setsigdefault(&attributes, &signals);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-
-  const int error = ::posix_spawn(&pid, subprocess.path.c_str(), &actions, &attributes,
-                                  pointers_to(subprocess.argv).data(),
-                                  pointers_to(subprocess.environment).data());
+  sigset_t none;
+  sigset_t all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  if (const int error = posix_spawn_file_actions_init(&actions)) return error;
+  if (const int error = posix_spawnattr_init(&attributes)) {
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+  }
+  int error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, stdout_fd, STDOUT_FILENO);
+  if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, stderr_fd, STDERR_FILENO);
+  if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+  if (error == 0) error = posix_spawnattr_setsigmask(&attributes, &none);
+  if (error == 0) error = posix_spawnattr_setsigdefault(&attributes, &all);
+  if (error == 0) error = posix_spawnattr_setpgroup(&attributes, 0);
+  if (error == 0) {
+    error = posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  }
+  if (error == 0) {
+    error = ::posix_spawn(&pid, subprocess.path.c_str(), &actions, &attributes,
+                          pointers_to(subprocess.argv).data(),
+                          pointers_to(subprocess.environment).data());
+  }
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   return error;
@@ -90,24 +99,19 @@ class Running {
  public:
   explicit Running(const Subprocess& subprocess)
       : subprocess_(&subprocess), started_(Clock::now()) {
-    Pipe out = make_pipe();
-    Pipe err = make_pipe();
-    const int error = spawn(subprocess, out.write_end.get(), err.write_end.get(), pid_);
-    if (error != 0) {
-      pid_ = 0;
-      result_.end = End::not_started;
-      result_.code = error;
-      return;
-    }
-    stdout_ = std::move(out.read_end);
-    stderr_ = std::move(err.read_end);
-    exit_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-    if (!exit_) {
-      const int pidfd_error = errno;
-      kill_and_reap();
-      errno = pidfd_error;
-      throw_errno("cannot watch", subprocess.path);
-    }
+    guarded([&] {
+      Pipe out = make_pipe();
+      Pipe err = make_pipe();
+      errno = spawn(subprocess, out.write_end.get(), err.write_end.get(), pid_);
+      if (errno != 0) {
+        pid_ = 0;
+        throw_errno("cannot run", subprocess.path);
+      }
+      stdout_ = std::move(out.read_end);
+      stderr_ = std::move(err.read_end);
+      exit_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+      if (!exit_) throw_errno("cannot watch", subprocess.path);
+    });
   }
   Running(Running&& other) noexcept
       : subprocess_(other.subprocess_),
@@ -133,10 +137,12 @@ class Running {
 
   /// Takes what is there. `ready` are those of polled() after poll().
   void proceed(std::span<const pollfd> ready, std::span<char> buffer) {
-    if (ready[0].revents != 0) read_stdout(buffer);
-    if (ready[1].revents != 0) read_stderr(buffer);
-    if (ready[2].revents != 0) exit_.close();
-    if (!stdout_ && !stderr_ && !exit_) reap();
+    guarded([&] {
+      if (ready[0].revents != 0) read_stdout(buffer);
+      if (ready[1].revents != 0) read_stderr(buffer);
+      if (ready[2].revents != 0) exit_.close();
+      if (!stdout_ && !stderr_ && !exit_) reap();
+    });
   }
 
   SubprocessResult take_result() {
@@ -145,6 +151,18 @@ class Running {
   }
 
  private:
+  /// What goes wrong with this one is its result, and no other's.
+  template <typename Action>
+  void guarded(const Action& action) {
+    try {
+      action();
+    } catch (const std::system_error& error) {
+      kill_and_reap();
+      result_.end = End::not_run;
+      result_.code = error.code().value();
+    }
+  }
+
   void read_stdout(std::span<char> buffer) {
     const std::size_t count = read_some(stdout_.get(), buffer, subprocess_->path);
     if (count == 0) return stdout_.close();
@@ -170,7 +188,12 @@ class Running {
   void kill_and_reap() {
     if (pid_ == 0) return;
     ::kill(-pid_, SIGKILL);
-    wait();
+    pollfd dead = {exit_.get(), POLLIN, 0};
+    if (exit_ && ::poll(&dead, 1, grace_milliseconds) == 0) {
+      pid_ = 0;  // stuck in the kernel: init will reap it
+    } else {
+      wait();
+    }
   }
 
   /// Its status as of waitpid(), or nothing and errno.

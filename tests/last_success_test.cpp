@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <ostream>
 
@@ -35,6 +36,7 @@ TEST_CASE("the last success is read from what an earlier run wrote") {
       {"x\niptables_last_success_timestamp_seconds inf\n", {}, {}},
       {"x\niptables_last_success_timestamp_seconds -1\n", {}, {}},
       {"x\niptables_last_success_timestamp_seconds 1e999\n", {}, {}},
+      {"x\niptables_last_success_timestamp_seconds 99999999999\n", {}, {}},  // the future
       {"x\niptables_last_success_timestamp_seconds 17 18\n", {}, {}},
   };
   const TemporaryDirectory directory;
@@ -44,6 +46,15 @@ TEST_CASE("the last success is read from what an earlier run wrote") {
     write_file(path, row.text);
     CHECK(previous_last_success(path, row.source) == row.seconds);
   }
+}
+
+TEST_CASE("what another user wrote is not believed" * doctest::skip(::geteuid() != 0)) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "old.prom";
+  write_file(path, "x\niptables_last_success_timestamp_seconds 17\n");
+  REQUIRE(previous_last_success(path, {}) == 17);
+  REQUIRE(::chown(path.c_str(), 65534, 65534) == 0);
+  CHECK(previous_last_success(path, {}) == std::nullopt);
 }
 
 TEST_CASE("whatever else stands there says nothing, at once") {

@@ -84,8 +84,9 @@ TEST_CASE("what is wrong in an expression is pointed at") {
     FAIL("it was accepted");
   } catch (const UsageError& error) {
     CHECK(error.what() == std::string("--select: expected one of the labels table, chain, rule, "
-                                      "comment, target"));
-    CHECK(error.illustration() == "{table=\"\\t\",nope=\"\"}\n            ^");
+                                      "comment, target, not nope"));
+    CHECK(error.illustration() ==
+          std::vector<std::string>{"{table=\"\\t\",nope=\"\"}", "            ^"});
   }
 }
 
@@ -131,12 +132,14 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
        "--input is one dump: name at most one --family and one --backend for it"},
       {{"--sum-by", "table", "--sum-by", "chain"}, "--sum-by is given twice"},
       {{"--sum-by", "family"},
-       "--sum-by: expected one of the labels table, chain, rule, comment, target"},
+       "--sum-by: expected one of the labels table, chain, rule, comment, target, not family"},
       {{"--label", "job=x"}, "--label: expected a name that Prometheus does not reserve"},
       {{"--max-series", "-1"}, "--max-series needs a value, not -1"},
       {{"--max-series", "1.5"}, "--max-series needs a whole number, not 1.5"},
       {{"--max-series", "99999999999999999999"},
        "--max-series needs a whole number, not 99999999999999999999"},
+      {{"--help=false"}, "--help takes no value"},
+      {{"--allow-empty=false"}, "--allow-empty takes no value"},
       {{"--allow-empty=maybe"}, "Argument 'maybe' failed to parse"},
   };
   for (const Row& row : rows) {

@@ -85,9 +85,9 @@ TEST_CASE("what is wrong with a selector, and where") {
       {"{comment=\"a\",,}", "13: expected a label name or }"},
       {"{0=\"a\"}", "1: expected a label name or }"},
       {"{nope=\"a\"}",
-       "1: expected one of the labels backend, table, chain, rule, comment, target"},
+       "1: expected one of the labels backend, table, chain, rule, comment, target, not nope"},
       {"{family=\"ipv4\"}",
-       "1: expected one of the labels backend, table, chain, rule, comment, target"},
+       "1: expected one of the labels backend, table, chain, rule, comment, target, not family"},
       {"{comment}", "8: expected =, !=, =~ or !~"},
       {"{comment~\"a\"}", "8: expected =, !=, =~ or !~"},
       {"{comment==\"a\"}", "9: expected a string in quotes"},
@@ -128,7 +128,7 @@ TEST_CASE("labels to sum by") {
   CHECK(parse_sum_by("comment,backend,table", names) ==
         Ids{LabelId::comment, LabelId::backend, LabelId::table});
   CHECK(error_of([] { parse_sum_by("table,", names); }) ==
-        "6: expected one of the labels backend, table, chain, rule, comment, target");
+        "6: expected one of the labels backend, table, chain, rule, comment, target, not nothing");
   CHECK(error_of([] { parse_sum_by("table,table", names); }) == "6: expected each label once");
   CHECK(error_of([] { parse_sum_by("table, chain", names); }).starts_with("6: expected one of"));
 }

@@ -66,7 +66,7 @@ TEST_CASE("how a process ended, and what it said") {
 TEST_CASE("what cannot be started says why") {
   const auto results =
       run_side_by_side({{"/nonexistent/command", {"command"}, {}, [](std::string_view) {}}}, ample);
-  CHECK(results[0].end == End::not_started);
+  CHECK(results[0].end == End::not_run);
   CHECK(results[0].code == ENOENT);
 }
 

@@ -668,6 +668,21 @@ class Inventory(SourcesCase):
         self.assertEqual(series, {IPV4_NFT.series(): "1", IPV6_NFT.series(): "1"})
         self.assertEqual(messages.count(b"\n"), 2)
 
+    def test_hidden_legacy_tables_where_proc_shows_processes_only(self) -> None:
+        """As under systemd's ProcSubset=pid: there is no /proc/net, and the legacy command is blind."""
+        self.restore(IPV4_NFT, IPV4_LEGACY)
+        with mounted(Path("/proc"), "-t", "proc", "-o", "subset=pid", "proc"):
+            series, _ = self.hidden("--family", "ipv4", "--backend", "nft")
+            self.assertEqual(series, {IPV4_NFT.series(): "1"})
+            both = ("--family", "ipv4", "--backend", "legacy,nft", "--allow-empty")
+            run = self.network.export(*both)
+        self.assertEqual(run.status, 1, run)
+        self.assert_messages(run, "error: iptables-legacy-save: printed nothing, though")
+        self.assertEqual(
+            run.metrics["iptables_scrape_success"].samples,
+            {IPV4_LEGACY.series(): "0", IPV4_NFT.series(): "1"},
+        )
+
 
 class Served(SourcesCase):
     """By node_exporter, which says in its log and in its own metrics when samples collide."""
