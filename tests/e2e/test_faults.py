@@ -526,6 +526,15 @@ class OldOutput(FaultCase):
                 self.target.write_bytes(junk)
                 self.assertIsNone(self.failed_last_success())
 
+    def test_of_another_user(self) -> None:
+        self.write_old_output()
+        os.chown(self.target, 65534, 65534)
+        self.assertIsNone(self.failed_last_success())
+
+    def test_of_the_future(self) -> None:
+        self.target.write_text(f"\n{LAST_SUCCESS} 99999999999\n")
+        self.assertIsNone(self.failed_last_success())
+
     def test_fifo(self) -> None:
         os.mkfifo(self.target)
         self.assertIsNone(self.failed_last_success())
