@@ -158,6 +158,9 @@ class Running {
       action();
     } catch (const std::system_error& error) {
       kill_and_reap();
+      stdout_.close();  // poll() must not wake for them
+      stderr_.close();
+      exit_.close();
       result_.end = End::not_run;
       result_.code = error.code().value();
     }
@@ -191,6 +194,7 @@ class Running {
     pollfd dead = {exit_.get(), POLLIN, 0};
     if (exit_ && ::poll(&dead, 1, grace_milliseconds) == 0) {
       pid_ = 0;  // stuck in the kernel: init will reap it
+      result_.duration = Clock::now() - started_;
     } else {
       wait();
     }
