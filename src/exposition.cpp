@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace iptables_exporter {
 namespace {
@@ -16,12 +19,13 @@ constexpr std::size_t piece_bytes = 64 << 10;
 
 bool must_be_escaped(char byte) { return byte == '\\' || byte == '"' || byte == '\n'; }
 
-/// Whether one of the eight bytes of `word` is `byte`.
-bool has_byte(std::uint64_t word, char byte) {
+/// The bytes of `word` that are `byte`, each marked by its highest bit; a byte behind one that is
+/// may be marked without reason.
+std::uint64_t marked(std::uint64_t word, char byte) {
   constexpr std::uint64_t ones = 0x0101010101010101;
   constexpr std::uint64_t high_bits = 0x8080808080808080;
   const std::uint64_t difference = word ^ (ones * static_cast<unsigned char>(byte));
-  return ((difference - ones) & ~difference & high_bits) != 0;  // one of its bytes is zero
+  return (difference - ones) & ~difference & high_bits;  // of the bytes that are zero
 }
 
 /// How many bytes may be copied as they are. By eight bytes at a time, for here and in copying is
@@ -30,7 +34,10 @@ std::size_t plain_prefix(std::string_view value) {
   std::size_t i = 0;
   for (std::uint64_t word = 0; i + sizeof word <= value.size(); i += sizeof word) {
     std::memcpy(&word, value.data() + i, sizeof word);
-    if (has_byte(word, '\\') || has_byte(word, '"') || has_byte(word, '\n')) break;
+    const std::uint64_t escapes = marked(word, '\\') | marked(word, '"') | marked(word, '\n');
+    if (escapes == 0) continue;
+    if constexpr (std::endian::native != std::endian::little) break;
+    return i + static_cast<std::size_t>(std::countr_zero(escapes)) / 8;
   }
   while (i < value.size() && !must_be_escaped(value[i])) ++i;
   return i;
@@ -47,19 +54,20 @@ void append_label_value(std::string& out, std::string_view value) {
   }
 }
 
-void append_labels(std::string& out, const LabelSets& series, std::size_t index) {
-  if (series.names().empty()) return;
-  const std::span<const std::string_view> values = series.values(index);
+/// What stands before each label value of a family's series, and last what stands before the
+/// number.
+std::vector<std::string> fixed_parts(const MetricFamily& family) {
+  std::vector<std::string> parts;
+  std::string part(family.name);
   char separator = '{';
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    out.push_back(separator);
-    out.append(series.names()[i]);
-    out.append("=\"");
-    append_label_value(out, values[i]);
-    out.push_back('"');
+  for (const std::string_view name : family.series->names()) {
+    part += fmt::format("{}{}=\"", separator, name);
+    parts.push_back(std::move(part));
+    part = '"';
     separator = ',';
   }
-  out.push_back('}');
+  parts.push_back(part + (parts.empty() ? " " : "} "));
+  return parts;
 }
 
 void append_number(std::string& out, std::uint64_t number) {
@@ -72,14 +80,18 @@ void append_number(std::string& out, double number) {
 }
 
 template <typename Value>
-void render_family(const MetricFamily& family, const std::vector<Value>& values, std::string& out,
+void render_family(const MetricFamily& family, const LargeVector<Value>& values, std::string& out,
                    const std::function<void(std::string_view)>& write) {
   fmt::format_to(std::back_inserter(out), "# HELP {} {}\n# TYPE {} {}\n", family.name, family.help,
                  family.name, family.type == MetricType::counter ? "counter" : "gauge");
+  const std::vector<std::string> parts = fixed_parts(family);
   for (std::size_t i = 0; i < values.size(); ++i) {
-    out.append(family.name);
-    append_labels(out, *family.series, i);
-    out.push_back(' ');
+    const std::span<const std::string_view> labels = family.series->values(i);
+    for (std::size_t j = 0; j < labels.size(); ++j) {
+      out.append(parts[j]);
+      append_label_value(out, labels[j]);
+    }
+    out.append(parts.back());
     append_number(out, values[i]);
     out.push_back('\n');
     if (out.size() >= piece_bytes) {
@@ -93,6 +105,7 @@ void render_family(const MetricFamily& family, const std::vector<Value>& values,
 
 void render(const Metrics& metrics, const std::function<void(std::string_view)>& write) {
   std::string out;
+  out.reserve(piece_bytes + piece_bytes / 4);  // the last line may pass the limit
   for (const MetricFamily& family : metrics.families) {
     std::visit([&](const auto& values) { render_family(family, values, out, write); },
                family.values);

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 
 namespace iptables_exporter {
@@ -19,11 +20,21 @@ std::uint32_t hash_of(std::span<const std::string_view> values) {
 
 }  // namespace
 
-std::size_t LabelSets::find_or_add(std::span<const std::string_view> values) {
-  if (2 * (size_ + 1) > slots_.size()) grow();
+void LabelSets::reserve(std::size_t size) {
+  values_.reserve(size * names_.size());
+  make_slots(size);
+}
+
+std::uint32_t LabelSets::prepare(std::span<const std::string_view> values) const {
   const std::uint32_t hash = hash_of(values);
+  if (!slots_.empty()) __builtin_prefetch(&slots_[first_slot(hash)]);
+  return hash;
+}
+
+std::size_t LabelSets::find_or_add(std::span<const std::string_view> values, std::uint32_t hash) {
+  make_slots(size_ + 1);
   const std::size_t mask = slots_.size() - 1;
-  std::size_t at = hash & mask;
+  std::size_t at = first_slot(hash);
   for (; slots_[at].index_plus_one != 0; at = (at + 1) & mask) {
     const std::size_t index = slots_[at].index_plus_one - 1;
     if (slots_[at].hash == hash && std::ranges::equal(this->values(index), values)) return index;
@@ -33,11 +44,13 @@ std::size_t LabelSets::find_or_add(std::span<const std::string_view> values) {
   return size_ - 1;
 }
 
-void LabelSets::grow() {
+/// So that with `size` label sets at least half of the slots are free.
+void LabelSets::make_slots(std::size_t size) {
   constexpr std::size_t first_size = 64;
   constexpr std::size_t max_size = std::size_t{1} << 32;
-  if (slots_.size() >= max_size) throw std::length_error("too many series");
-  std::vector<Slot> larger(std::max(first_size, 2 * slots_.size()));
+  if (2 * size <= slots_.size()) return;
+  if (size > max_size / 2) throw std::length_error("too many series");
+  LargeVector<Slot> larger(std::max(first_size, std::bit_ceil(2 * size)));
   const std::size_t mask = larger.size() - 1;
   for (const Slot slot : slots_) {
     if (slot.index_plus_one == 0) continue;

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "large_memory.h"
+
 namespace iptables_exporter {
 
 /// The label sets of a metric family: distinct, in order of first appearance, each with a value
@@ -23,11 +25,19 @@ class LabelSets {
     return std::span(values_).subspan(index * names_.size(), names_.size());
   }
 
-  /// Makes room for this many label sets, so that memory for them is not copied as it grows.
-  void reserve(std::size_t size) { values_.reserve(size * names_.size()); }
+  /// Makes room for this many label sets, so that nothing is copied as they grow.
+  void reserve(std::size_t size);
+
+  /// What find_or_add() needs to know of `values`. It fetches from memory what that will read, so
+  /// that it does not wait if some time lies between.
+  std::uint32_t prepare(std::span<const std::string_view> values) const;
 
   /// Index of the label set with these values, which is size() - 1 if it was not there before.
-  std::size_t find_or_add(std::span<const std::string_view> values);
+  /// `prepared` is prepare(values).
+  std::size_t find_or_add(std::span<const std::string_view> values, std::uint32_t prepared);
+  std::size_t find_or_add(std::span<const std::string_view> values) {
+    return find_or_add(values, prepare(values));
+  }
 
  private:
   struct Slot {
@@ -35,12 +45,13 @@ class LabelSets {
     std::uint32_t hash = 0;
   };
 
-  void grow();
+  std::size_t first_slot(std::uint32_t hash) const { return hash & (slots_.size() - 1); }
+  void make_slots(std::size_t size);
 
   std::vector<std::string_view> names_;
-  std::vector<std::string_view> values_;  // names_.size() per label set
+  LargeVector<std::string_view> values_;  // names_.size() per label set
   std::size_t size_ = 0;
-  std::vector<Slot> slots_;  // open addressing, linear probing; a power of two, or none
+  LargeVector<Slot> slots_;  // open addressing, linear probing; a power of two, or none
 };
 
 }  // namespace iptables_exporter

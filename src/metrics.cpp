@@ -164,17 +164,25 @@ class MetricsBuilder {
 
   void add_rules(const Chain& chain, const ChainSelection& selection, SummedLabels& summed) {
     summed.enter_chain(rule_labels_);
+    // Values of rules that make no series of their own are of no use: of those that are left out,
+    // and of those since all was settled if no series is new.
+    std::size_t settled_text = metrics_.text.size();
+    std::size_t settled_series = rules_.size();
     for (const Rule& rule : chain.rules) {
       const std::size_t text_before = metrics_.text.size();
       rule_labels_.enter(rule);
-      bool is_new = false;
-      if (selection.keeps_rule()) {
-        summed.enter_rule(rule_labels_);
-        is_new = rules_.add(summed.labels(), rule.counters);
+      if (!selection.keeps_rule()) {
+        metrics_.text.resize(text_before);
+        continue;
       }
-      // Values of rules that make no series of their own are of no use.
-      if (!is_new) metrics_.text.resize(text_before);
+      summed.enter_rule(rule_labels_);
+      rules_.add_soon(summed.labels(), rule.counters);
+      if (!rules_.is_settled()) continue;
+      if (rules_.size() == settled_series) metrics_.text.resize(settled_text);
+      settled_text = metrics_.text.size();
+      settled_series = rules_.size();
     }
+    rules_.settle();
   }
 
   static std::size_t number_of_rules(const Ruleset& ruleset) {

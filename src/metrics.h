@@ -10,6 +10,7 @@
 
 #include "collection.h"
 #include "label_sets.h"
+#include "large_memory.h"
 #include "selector.h"
 
 namespace iptables_exporter {
@@ -29,7 +30,7 @@ struct MetricFamily {
   std::string_view help;
   MetricType type;
   std::shared_ptr<const LabelSets> series;  // families with equal series share them
-  std::variant<std::vector<std::uint64_t>, std::vector<double>> values;  // one per series
+  std::variant<LargeVector<std::uint64_t>, LargeVector<double>> values;  // one per series
 };
 
 struct Metrics {

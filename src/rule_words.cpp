@@ -19,36 +19,30 @@ constexpr std::array<std::string_view, 4> quoting_target_options = {
 };
 
 /// Options whose values are names, printed raw whatever they look like.
-constexpr std::array<std::string_view, 24> naming_options = {
-    "-A",
-    "-j",
-    "-g",
-    "-i",
-    "-o",
-    "--physdev-in",
-    "--physdev-out",
-    "--name",
-    "--hashlimit-name",
-    "--match-set",
-    "--add-set",
-    "--del-set",
-    "--map-set",
-    "--label",
-    "--rateest-name",
-    "--rateest",
-    "--rateest1",
-    "--rateest2",
-    "--oif",
-    "--genre",
-    "--object-pinned",
-    "--timeout",
-    "--helper",
+constexpr std::string_view naming_letters = "Ajgio";  // -A and so on
+constexpr std::array<std::string_view, 19> naming_options = {
+    "--physdev-in", "--physdev-out", "--name",  "--hashlimit-name", "--match-set", "--add-set",
+    "--del-set",    "--map-set",     "--label", "--rateest-name",   "--rateest",   "--rateest1",
+    "--rateest2",   "--oif",         "--genre", "--object-pinned",  "--timeout",   "--helper",
     "--selctx",
 };
 
 template <std::size_t size>
 bool holds(const std::array<std::string_view, size>& options, std::string_view word) {
   return std::find(options.begin(), options.end(), word) != options.end();
+}
+
+/// What is known of the value of the option `word`.
+enum class Value { unknown, name, may_be_quoted };
+
+Value value_of(std::string_view word, bool is_after_target) {
+  if (word.size() == 2) {
+    return naming_letters.find(word[1]) == naming_letters.npos ? Value::unknown : Value::name;
+  }
+  if (is_after_target ? holds(quoting_target_options, word) : holds(quoting_match_options, word)) {
+    return Value::may_be_quoted;
+  }
+  return holds(naming_options, word) ? Value::name : Value::unknown;
 }
 
 // Loops, for find_first_of() of the standard library is several times as slow.
@@ -88,9 +82,9 @@ std::optional<RuleWords::Word> RuleWords::next() {
     option_ = {};
     value_may_be_quoted_ = false;
   } else if (word.text.starts_with('-')) {
-    value_may_be_quoted_ = is_after_target_ ? holds(quoting_target_options, word.text)
-                                            : holds(quoting_match_options, word.text);
-    if (value_may_be_quoted_ || holds(naming_options, word.text)) option_ = word.text;
+    const Value value = value_of(word.text, is_after_target_);
+    value_may_be_quoted_ = value == Value::may_be_quoted;
+    if (value != Value::unknown) option_ = word.text;
   }
   return word;
 }

@@ -2,9 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string_view>
 #include <vector>
+
+#include "large_memory.h"
 
 namespace iptables_exporter {
 
@@ -37,7 +38,7 @@ struct Ruleset {
   std::vector<std::string_view> incompatible_tables;  // names of those not shown, or not whole
   std::string_view variant;  // "nf_tables" or "legacy"; empty: the dump does not say
   std::string_view version;  // of iptables-save, as "1.8.9"; empty: the dump does not say
-  std::vector<std::unique_ptr<char[]>> text;
+  std::vector<MemoryBlock> text;
 };
 
 }  // namespace iptables_exporter

@@ -83,7 +83,7 @@ void SaveParser::store(std::string_view bytes) {
     const std::string_view unfinished = block_.substr(line_start_);
     capacity_ = std::max(std::clamp(2 * capacity_, min_block_bytes, max_block_bytes),
                          unfinished.size() + bytes.size());
-    auto block = std::make_unique_for_overwrite<char[]>(capacity_);
+    MemoryBlock block = make_memory_block(capacity_);
     unfinished.copy(block.get(), unfinished.size());
     block_ = {block.get(), unfinished.size()};
     line_start_ = 0;

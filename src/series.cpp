@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 #include <utility>
 
 namespace iptables_exporter {
@@ -41,16 +42,38 @@ void CounterSeries::reserve(const Labels& labels, std::size_t more) {
   bytes_.reserve(size() + more);
 }
 
-bool CounterSeries::add(const Labels& labels, const Counters& counters) {
-  const std::size_t index = label_sets(labels, series_).find_or_add(labels.values());
+void CounterSeries::add(const Labels& labels, const Counters& counters) {
+  add_to(label_sets(labels, series_).find_or_add(labels.values()), counters);
+}
+
+void CounterSeries::add_soon(const Labels& labels, const Counters& counters) {
+  constexpr std::size_t max_pending = 16;  // by then the first slot has come from memory
+  const std::vector<std::string_view>& values = labels.values();
+  pending_.push_back({label_sets(labels, series_).prepare(values), counters});
+  pending_values_.insert(pending_values_.end(), values.begin(), values.end());
+  if (pending_.size() == max_pending) settle();
+}
+
+void CounterSeries::settle() {
+  if (pending_.empty()) return;
+  std::span<const std::string_view> rest = pending_values_;
+  const std::size_t values = rest.size() / pending_.size();
+  for (const Pending& one : pending_) {
+    add_to(series_->find_or_add(rest.first(values), one.prepared), one.counters);
+    rest = rest.subspan(values);
+  }
+  pending_.clear();
+  pending_values_.clear();
+}
+
+void CounterSeries::add_to(std::size_t index, const Counters& counters) {
   if (index == packets_.size()) {
     packets_.push_back(counters.packets);
     bytes_.push_back(counters.bytes);
-    return true;
+    return;
   }
   packets_[index] = saturating_sum(packets_[index], counters.packets);
   bytes_[index] = saturating_sum(bytes_[index], counters.bytes);
-  return false;
 }
 
 void CounterSeries::truncate(std::size_t size) {

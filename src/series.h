@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "label_sets.h"
+#include "large_memory.h"
 #include "metrics.h"
 #include "ruleset.h"
 #include "source.h"
@@ -36,9 +37,16 @@ class CounterSeries {
   /// nothing: the memory is never touched.
   void reserve(const Labels& labels, std::size_t more);
 
-  /// Adds to the series with these labels, to 2^64-1 at most. True if it is a new one.
-  bool add(const Labels& labels, const Counters& counters);
+  /// Adds to the series with these labels, to 2^64-1 at most.
+  void add(const Labels& labels, const Counters& counters);
 
+  /// The same, but it may take effect only with settle(): to wait for memory less often. The views
+  /// in `labels` must hold until then.
+  void add_soon(const Labels& labels, const Counters& counters);
+  bool is_settled() const { return pending_.empty(); }
+  void settle();
+
+  /// How many there are, but for what is not settled.
   std::size_t size() const { return packets_.size(); }
 
   /// Leaves out all but the first `size` series.
@@ -50,9 +58,18 @@ class CounterSeries {
                std::string_view packets_help);
 
  private:
+  struct Pending {
+    std::uint32_t prepared;
+    Counters counters;
+  };
+
+  void add_to(std::size_t index, const Counters& counters);
+
   std::shared_ptr<LabelSets> series_;
-  std::vector<std::uint64_t> packets_;
-  std::vector<std::uint64_t> bytes_;
+  std::vector<Pending> pending_;
+  std::vector<std::string_view> pending_values_;  // those of the first, of the second and so on
+  LargeVector<std::uint64_t> packets_;
+  LargeVector<std::uint64_t> bytes_;
 };
 
 class GaugeSeries {
@@ -65,7 +82,7 @@ class GaugeSeries {
 
  private:
   std::shared_ptr<LabelSets> series_;
-  std::vector<double> values_;
+  LargeVector<double> values_;
 };
 
 }  // namespace iptables_exporter

@@ -12,7 +12,7 @@ namespace {
 MetricFamily family_with(std::string_view label_value, std::uint64_t value) {
   auto series = std::make_shared<LabelSets>(std::vector<std::string_view>{"l"});
   series->find_or_add(std::array{label_value});
-  return {"m_total", "A help.", MetricType::counter, series, std::vector<std::uint64_t>{value}};
+  return {"m_total", "A help.", MetricType::counter, series, LargeVector<std::uint64_t>{value}};
 }
 
 std::string rendered(const Metrics& metrics) {
@@ -62,7 +62,7 @@ TEST_CASE("values") {
                          {281474976710655, "281474976710655"},
                          {1700000000.25, "1700000000.25"},
                          {1e-7, "1e-07"}}) {
-    metrics.families = {{"m", "h", MetricType::gauge, series, std::vector<double>{row.value}}};
+    metrics.families = {{"m", "h", MetricType::gauge, series, LargeVector<double>{row.value}}};
     CHECK(rendered(metrics) == "# HELP m h\n# TYPE m gauge\nm " + std::string(row.printed) + "\n");
   }
 }
@@ -73,7 +73,7 @@ TEST_CASE("large output comes in bounded pieces") {
   for (int i = 0; i < 20'000; ++i) texts.push_back(std::to_string(i));
   for (const std::string& text : texts) series->find_or_add(std::array{std::string_view(text)});
   Metrics metrics;
-  metrics.families = {{"m", "h", MetricType::gauge, series, std::vector<double>(20'000)}};
+  metrics.families = {{"m", "h", MetricType::gauge, series, LargeVector<double>(20'000)}};
   std::size_t pieces = 0;
   std::size_t largest = 0;
   render(metrics, [&](std::string_view piece) {

@@ -27,13 +27,16 @@ TEST_CASE("many label sets are found again") {
   constexpr std::size_t count = 10'000;
   std::vector<std::string> texts;
   for (std::size_t i = 0; i < count; ++i) texts.push_back(std::to_string(i));
-  LabelSets sets({"rule"});
-  for (int round = 0; round < 2; ++round) {
-    for (std::size_t i = 0; i < count; ++i) {
-      CHECK(sets.find_or_add(std::array{std::string_view(texts[i])}) == i);
+  for (const std::size_t reserved : {std::size_t{0}, std::size_t{1}, count}) {
+    LabelSets sets({"rule"});
+    sets.reserve(reserved);
+    for (int round = 0; round < 2; ++round) {
+      for (std::size_t i = 0; i < count; ++i) {
+        CHECK(sets.find_or_add(std::array{std::string_view(texts[i])}) == i);
+      }
     }
+    CHECK(sets.size() == count);
   }
-  CHECK(sets.size() == count);
 }
 
 TEST_CASE("without labels there is one label set") {

@@ -1,6 +1,7 @@
 #include "metrics.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <ostream>
 #include <string>
@@ -266,6 +267,30 @@ TEST_CASE("sums by labels") {
     CHECK(series_of(collections, "iptables_rule_packets_total", options_of({}, row.sum_by)) ==
           row.packets);
   }
+}
+
+TEST_CASE("many rules, some with equal labels and values that are not in the dump") {
+  // The comments of rules 0, 1, 2 ... are a"0, a"1, ... a"39, a"0, ...; selected are all but a"7.
+  constexpr std::size_t rules = 1000;
+  constexpr std::size_t comments = 40;
+  std::string dump = "*filter\n:INPUT ACCEPT [0:0]\n";
+  for (std::size_t i = 0; i < rules; ++i) {
+    dump += fmt::format("[1:{}] -A INPUT -m comment --comment \"a\\\"{}\" -j ACCEPT\n", i,
+                        i / 3 % comments);
+  }
+  const auto collections = one(collection_of(dump + "COMMIT\n"));
+  RuleSeriesOptions options;
+  options.sum_by = {LabelId::comment};
+  const LabelNames names(false, false, {});
+  options.selectors = {parse_selector(R"({comment!="a\"7"})", names)};
+
+  std::string expected;
+  for (std::size_t comment = 0; comment < comments; ++comment) {
+    std::size_t sum = 0;
+    for (std::size_t i = 0; i < rules; ++i) sum += i / 3 % comments == comment ? i : 0;
+    if (comment != 7) expected += fmt::format("{{comment=\"a\\\"{}\"}} {}\n", comment, sum);
+  }
+  CHECK(series_of(collections, "iptables_rule_bytes_total", options) == expected);
 }
 
 TEST_CASE("a limit keeps the first series whole and counts the others") {
