@@ -6,20 +6,30 @@
 namespace iptables_exporter {
 namespace {
 
-/// Options of matches, and after -j those of targets, whose values are quoted.
-constexpr std::array<std::string_view, 9> quoting_match_options = {
-    "--comment",     "--helper", "--string",   "--hex-string", "--label",
-    "--nfacct-name", "--path",   "--bytecode", "--u32",
+/// An option whose value is quoted, and the match or target that prints it. Another's option of the
+/// same name, or the same text in a name, is none.
+struct QuotingOption {
+  std::string_view module;
+  std::string_view option;
 };
-constexpr std::array<std::string_view, 4> quoting_target_options = {
-    "--log-prefix",
-    "--nflog-prefix",
-    "--ulog-prefix",
-    "--led-trigger-id",
-};
+constexpr std::array<QuotingOption, 13> quoting_options = {{
+    {"comment", "--comment"},
+    {"string", "--string"},
+    {"string", "--hex-string"},
+    {"helper", "--helper"},
+    {"connlabel", "--label"},
+    {"nfacct", "--nfacct-name"},
+    {"cgroup", "--path"},
+    {"bpf", "--bytecode"},
+    {"u32", "--u32"},
+    {"LOG", "--log-prefix"},
+    {"NFLOG", "--nflog-prefix"},
+    {"ULOG", "--ulog-prefix"},
+    {"LED", "--led-trigger-id"},
+}};
 
 /// Options whose values are names, printed raw whatever they look like.
-constexpr std::string_view naming_letters = "Ajgio";  // -A and so on
+constexpr std::string_view naming_letters = "Ajgiom";  // -A and so on
 constexpr std::array<std::string_view, 19> naming_options = {
     "--physdev-in", "--physdev-out", "--name",  "--hashlimit-name", "--match-set", "--add-set",
     "--del-set",    "--map-set",     "--label", "--rateest-name",   "--rateest",   "--rateest1",
@@ -27,22 +37,19 @@ constexpr std::array<std::string_view, 19> naming_options = {
     "--selctx",
 };
 
-template <std::size_t size>
-bool holds(const std::array<std::string_view, size>& options, std::string_view word) {
-  return std::find(options.begin(), options.end(), word) != options.end();
-}
-
-/// What is known of the value of the option `word`.
+/// What is known of the value of the option `word` of `module`.
 enum class Value { unknown, name, may_be_quoted };
 
-Value value_of(std::string_view word, bool is_after_target) {
+Value value_of(std::string_view word, std::string_view module) {
+  // Of one letter, no option quotes.
   if (word.size() == 2) {
     return naming_letters.find(word[1]) == naming_letters.npos ? Value::unknown : Value::name;
   }
-  if (is_after_target ? holds(quoting_target_options, word) : holds(quoting_match_options, word)) {
-    return Value::may_be_quoted;
+  for (const QuotingOption& quoting : quoting_options) {
+    if (quoting.option == word && quoting.module == module) return Value::may_be_quoted;
   }
-  return holds(naming_options, word) ? Value::name : Value::unknown;
+  const auto* const found = std::find(naming_options.begin(), naming_options.end(), word);
+  return found == naming_options.end() ? Value::unknown : Value::name;
 }
 
 // Loops, for find_first_of() of the standard library is several times as slow.
@@ -63,26 +70,39 @@ std::size_t end_of_quotes(std::string_view bytes, std::size_t open) {
   return bytes.size();
 }
 
+/// Where the value that `begin` is in ends. What goes on behind its closing quote was not quoted.
+std::size_t end_of_value(std::string_view bytes, std::size_t begin) {
+  if (bytes[begin] != '"') return end_of_plain_word(bytes, begin);
+  const std::size_t end = end_of_quotes(bytes, begin);
+  if (end == bytes.size() || bytes[end] == ' ' || bytes[end] == '\n') return end;
+  return end_of_plain_word(bytes, begin);
+}
+
 }  // namespace
 
 std::optional<RuleWords::Word> RuleWords::next() {
-  while (position_ < bytes_.size() && bytes_[position_] == ' ') ++position_;
+  // To the next word; but before a name there is one space, for it may be empty.
+  const std::size_t spaces = option_.empty() || value_may_be_quoted_ ? bytes_.size() : 1;
+  for (std::size_t i = 0; i < spaces && position_ < bytes_.size() && bytes_[position_] == ' ';
+       ++i) {
+    ++position_;
+  }
   if (position_ >= bytes_.size()) return std::nullopt;
   if (bytes_[position_] == '\n') {
     newline_ = position_;
     return std::nullopt;
   }
   const std::size_t begin = position_;
-  const bool is_quoted = bytes_[begin] == '"' && value_may_be_quoted_;
-  position_ = end_of_plain_word(bytes_, is_quoted ? end_of_quotes(bytes_, begin) : begin);
+  position_ = value_may_be_quoted_ ? end_of_value(bytes_, begin) : end_of_plain_word(bytes_, begin);
   const Word word{bytes_.substr(begin, position_ - begin), option_};
 
   if (!option_.empty()) {
-    is_after_target_ = is_after_target_ || option_ == "-j" || option_ == "-g";
+    if (option_ == "-j" || option_ == "-g") is_after_target_ = true;
+    if (option_ == "-j" || option_ == "-m") module_ = word.text;
     option_ = {};
     value_may_be_quoted_ = false;
-  } else if (word.text.starts_with('-')) {
-    const Value value = value_of(word.text, is_after_target_);
+  } else if (word.text.starts_with('-') && !(is_after_target_ && word.text == "-m")) {
+    const Value value = value_of(word.text, module_);
     value_may_be_quoted_ = value == Value::may_be_quoted;
     if (value != Value::unknown) option_ = word.text;
   }

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <ostream>
+#include <system_error>
 
 #include "support.h"
 
@@ -36,6 +37,14 @@ TEST_CASE("a command is the first executable file of its name") {
         directory / "good/save");
   CHECK_THROWS_WITH_AS(find_command("save", {dir, plain}),
                        (plain + "/save is not executable").c_str(), std::runtime_error);
+  // One that cannot be looked at may be the right one: no other is taken in its place.
+  fs::create_directory(directory / "loop");
+  fs::create_symlink("save", directory / "loop/save");
+  const std::string loop = directory / "loop";
+  CHECK_THROWS_WITH_AS(
+      find_command("save", {loop, directory / "good"}),
+      ("cannot look at " + loop + "/save: Too many levels of symbolic links").c_str(),
+      std::system_error);
   CHECK_THROWS_WITH_AS(find_command("save", {"/nonexistent", dir}),
                        ("save is not in /nonexistent:" + dir + ": install iptables").c_str(),
                        std::runtime_error);

@@ -157,6 +157,28 @@ class Collecting:
         replaced = labels(chain="\ufffd", rule="", table="filter")
         self.assertEqual(value(families, "iptables_rule_packets_total", replaced), "2")
 
+    def test_names_that_look_like_comments(self) -> None:
+        """Names are printed raw, even if they are empty or hold what opens a comment."""
+        rules = (  # and what they are summed by
+            (("-i", 'a --comment "', "-j", "ACCEPT"), "", "ACCEPT"),
+            (("-o", '--comment "', "-m", "comment", "--comment", " b"), " b", ""),
+            (("-s", "10.0.0.1", "-j", "DROP"), "", "DROP"),
+            # Long names can say all that a comment says. Then the labels are wrong, not the counters.
+            (("-m", "recent", "--set", "--name", 'x -m comment --comment "y'),
+             '"y --mask 255.255.255.255 --rsource', ""),
+            (("-m", "comment", "--comment", "two words", "-j", "DROP"), "two words", "DROP"),
+            (("-m", "physdev", "--physdev-in", "", "-j", "LOG", "--log-prefix", "--comment c -j X "),
+             "", "LOG"),
+        )  # fmt: skip
+        for packets, (rule, _, _) in enumerate(rules):
+            self.network.iptables("-A", "FORWARD", "-c", str(packets), "1", *rule)
+        run = self.network.export("--sum-by", "rule,comment,target", path=self.path)
+        self.assert_success(run)
+        samples = run.metrics["iptables_rule_packets_total"].samples
+        summed = [(dict(series)["comment"], dict(series)["target"]) for series in samples]
+        self.assertEqual(summed, [(comment, target) for _, comment, target in rules])
+        self.assertEqual(list(samples.values()), [str(packets) for packets in range(len(rules))])
+
     def test_sums_of_duplicates_saturate(self) -> None:
         most = 2**64 - 1
         rule = b"[%d:%d] -A INPUT -p udp -j ACCEPT\n"

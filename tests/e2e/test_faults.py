@@ -99,8 +99,7 @@ class Command(FaultCase):
                     self.assert_fails(f"signal {int(signal.Signals[f'SIG{name}'])}")
 
     def test_output_cut_off_though_status_is_0(self) -> None:
-        commit = DUMP.index(b"COMMIT\n")
-        for length in (1, 60, 100, commit, commit + 6, len(DUMP) - 1):
+        for length in range(1, len(DUMP)):
             with self.subTest(length):
                 self.fake("dump", DUMP[:length])
                 self.assert_fails("iptables-save")

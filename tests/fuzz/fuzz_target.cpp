@@ -180,7 +180,7 @@ std::string with_swapped_counters(const Ruleset& ruleset) {
     }
     dump += "COMMIT\n";
   }
-  return dump;
+  return dump + "# Completed on Monday\n";
 }
 
 /// If there is one, which chain a rule is of may depend on whether it was declared before the rule.
