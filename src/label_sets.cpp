@@ -47,9 +47,9 @@ std::size_t LabelSets::find_or_add(std::span<const std::string_view> values, std
 /// So that with `size` label sets at least half of the slots are free.
 void LabelSets::make_slots(std::size_t size) {
   constexpr std::size_t first_size = 64;
-  constexpr std::size_t max_size = std::size_t{1} << 32;
+  constexpr std::uint64_t max_size = std::uint64_t{1} << 31;
   if (2 * size <= slots_.size()) return;
-  if (size > max_size / 2) throw std::length_error("too many series");
+  if (size > max_size) throw std::length_error("too many series");
   LargeVector<Slot> larger(std::max(first_size, std::bit_ceil(2 * size)));
   const std::size_t mask = larger.size() - 1;
   for (const Slot slot : slots_) {

@@ -25,16 +25,17 @@ class LabelSets {
     return std::span(values_).subspan(index * names_.size(), names_.size());
   }
 
-  /// Makes room for this many label sets, so that nothing is copied as they grow.
+  /// Makes room for this many label sets, so that nothing is copied as they grow. Throws
+  /// std::length_error past 2^31.
   void reserve(std::size_t size);
 
-  /// What find_or_add() needs to know of `values`. It fetches from memory what that will read, so
-  /// that it does not wait if some time lies between.
+  /// The hash of `values`. Starts to fetch what find_or_add() will read into the cache: if other
+  /// work is done between the two, that need not wait for memory.
   std::uint32_t prepare(std::span<const std::string_view> values) const;
 
   /// Index of the label set with these values, which is size() - 1 if it was not there before.
-  /// `prepared` is prepare(values).
-  std::size_t find_or_add(std::span<const std::string_view> values, std::uint32_t prepared);
+  /// `hash` is prepare(values).
+  std::size_t find_or_add(std::span<const std::string_view> values, std::uint32_t hash);
   std::size_t find_or_add(std::span<const std::string_view> values) {
     return find_or_add(values, prepare(values));
   }

@@ -6,8 +6,9 @@
 
 namespace iptables_exporter {
 
-/// As operator new, but large pieces lie on huge pages where the kernel has them: a large ruleset
-/// would else spend more time on page faults than on parsing. Throws std::bad_alloc.
+/// As operator new, but pieces of 2 MiB and more lie on huge pages where the kernel has them: a
+/// large ruleset would else spend more time on page faults than on parsing. The price: where memory
+/// is fragmented the kernel may take its time to make some. Throws std::bad_alloc.
 void* allocate_memory(std::size_t bytes);
 
 /// Takes back what allocate_memory() gave for as many bytes.
@@ -35,7 +36,7 @@ struct LargeMemoryAllocator {
   bool operator==(const LargeMemoryAllocator&) const = default;
 };
 
-/// For arrays that grow with the ruleset.
+/// For single arrays that grow with the ruleset.
 template <typename T>
 using LargeVector = std::vector<T, LargeMemoryAllocator<T>>;
 

@@ -129,7 +129,7 @@ class MetricsBuilder {
     }
     const std::size_t series_before = rules_.size();
     SummedLabels summed(options_, source);
-    rules_.reserve(summed.labels(), number_of_rules(ruleset));
+    if (is_series_per_rule()) rules_.reserve(summed.labels(), number_of_rules(ruleset));
     rule_labels_.enter(source);
     for (const Table& table : ruleset.tables) add_table(table, source, summed);
     series_omitted_.add(plain, static_cast<double>(omitted_between(series_before, rules_.size())));
@@ -164,10 +164,14 @@ class MetricsBuilder {
 
   void add_rules(const Chain& chain, const ChainSelection& selection, SummedLabels& summed) {
     summed.enter_chain(rule_labels_);
-    // Values of rules that make no series of their own are of no use: of those that are left out,
-    // and of those since all was settled if no series is new.
-    std::size_t settled_text = metrics_.text.size();
-    std::size_t settled_series = rules_.size();
+    // Values of rules that make no series of their own are of no use.
+    std::size_t used_text = metrics_.text.size();
+    std::size_t series_before = rules_.size();
+    const auto drop_unused_text = [&] {
+      if (rules_.size() == series_before) metrics_.text.resize(used_text);
+      used_text = metrics_.text.size();
+      series_before = rules_.size();
+    };
     for (const Rule& rule : chain.rules) {
       const std::size_t text_before = metrics_.text.size();
       rule_labels_.enter(rule);
@@ -176,13 +180,17 @@ class MetricsBuilder {
         continue;
       }
       summed.enter_rule(rule_labels_);
-      rules_.add_soon(summed.labels(), rule.counters);
-      if (!rules_.is_settled()) continue;
-      if (rules_.size() == settled_series) metrics_.text.resize(settled_text);
-      settled_text = metrics_.text.size();
-      settled_series = rules_.size();
+      if (rules_.add_soon(summed.labels(), rule.counters)) drop_unused_text();
     }
     rules_.settle();
+    drop_unused_text();
+  }
+
+  /// Whether, but for equal rules, each makes a series of its own.
+  bool is_series_per_rule() const {
+    const std::vector<std::size_t>& sum_by = options_.sum_by;
+    return options_.selectors.empty() &&
+           std::find(sum_by.begin(), sum_by.end(), LabelId::rule) != sum_by.end();
   }
 
   static std::size_t number_of_rules(const Ruleset& ruleset) {

@@ -46,12 +46,14 @@ void CounterSeries::add(const Labels& labels, const Counters& counters) {
   add_to(label_sets(labels, series_).find_or_add(labels.values()), counters);
 }
 
-void CounterSeries::add_soon(const Labels& labels, const Counters& counters) {
+bool CounterSeries::add_soon(const Labels& labels, const Counters& counters) {
   constexpr std::size_t max_pending = 16;  // by then the first slot has come from memory
   const std::vector<std::string_view>& values = labels.values();
   pending_.push_back({label_sets(labels, series_).prepare(values), counters});
   pending_values_.insert(pending_values_.end(), values.begin(), values.end());
-  if (pending_.size() == max_pending) settle();
+  if (pending_.size() < max_pending) return false;
+  settle();
+  return true;
 }
 
 void CounterSeries::settle() {
@@ -59,7 +61,7 @@ void CounterSeries::settle() {
   std::span<const std::string_view> rest = pending_values_;
   const std::size_t values = rest.size() / pending_.size();
   for (const Pending& one : pending_) {
-    add_to(series_->find_or_add(rest.first(values), one.prepared), one.counters);
+    add_to(series_->find_or_add(rest.first(values), one.hash), one.counters);
     rest = rest.subspan(values);
   }
   pending_.clear();

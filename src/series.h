@@ -33,20 +33,18 @@ class Labels {
 /// The series of a pair of families, one for packets and one for bytes.
 class CounterSeries {
  public:
-  /// Makes room for this many more series with the names of `labels`. Room that is not used costs
-  /// nothing: the memory is never touched.
+  /// Makes room for this many more series with the names of `labels`.
   void reserve(const Labels& labels, std::size_t more);
 
   /// Adds to the series with these labels, to 2^64-1 at most.
   void add(const Labels& labels, const Counters& counters);
 
-  /// The same, but it may take effect only with settle(): to wait for memory less often. The views
-  /// in `labels` must hold until then.
-  void add_soon(const Labels& labels, const Counters& counters);
-  bool is_settled() const { return pending_.empty(); }
+  /// The same, but some are kept back to be added together, which spares waiting for memory. The
+  /// views in `labels` must hold until then. True if nothing is kept back now; before all else but
+  /// add_soon(), settle() sees to that.
+  bool add_soon(const Labels& labels, const Counters& counters);
   void settle();
 
-  /// How many there are, but for what is not settled.
   std::size_t size() const { return packets_.size(); }
 
   /// Leaves out all but the first `size` series.
@@ -59,7 +57,7 @@ class CounterSeries {
 
  private:
   struct Pending {
-    std::uint32_t prepared;
+    std::uint32_t hash;
     Counters counters;
   };
 

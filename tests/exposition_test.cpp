@@ -45,6 +45,26 @@ TEST_CASE("label values are escaped as the text format wants it, and no further"
   }
 }
 
+TEST_CASE("bytes are escaped wherever they stand, and their neighbours are not") {
+  // A pair of bytes at every place, among them pairs that differ in the lowest bit.
+  const std::string bytes = "\"#\\]\n\x0b!a\x80";
+  for (const char first : bytes) {
+    for (const char second : bytes) {
+      for (std::size_t at = 0; at < 20; ++at) {
+        const std::string value = std::string(at, 'x') + first + second + "end";
+        std::string printed;
+        for (const char byte : value) {
+          if (byte == '"' || byte == '\\' || byte == '\n') printed += '\\';
+          printed += byte == '\n' ? 'n' : byte;
+        }
+        Metrics metrics;
+        metrics.families.push_back(family_with(value, 1));
+        CHECK(rendered(metrics).ends_with("{l=\"" + printed + "\"} 1\n"));
+      }
+    }
+  }
+}
+
 TEST_CASE("values") {
   Metrics metrics;
   metrics.families.push_back(family_with("x", 18446744073709551615U));

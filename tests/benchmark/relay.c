@@ -29,10 +29,11 @@ int main(int argc, char** argv) {
   size_t size = 0;
   ssize_t count;
   while ((count = read(ends[0], text + size, sizeof text - size)) > 0) size += (size_t)count;
+  if (size == sizeof text) return 1;
   int status = 1;
   waitpid(pid, &status, 0);
 
-  const int times = 4; /* a rule is two series, each with its labels */
+  const int times = 4; /* 50 rules of benchmark.py are 5.8 kB, their series 22 kB */
   const int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   for (int i = 0; i < times; ++i) {
     if (write(file, text, size) != (ssize_t)size) return 1;
