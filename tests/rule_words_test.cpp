@@ -37,8 +37,6 @@ TEST_CASE("a rule falls into words as iptables-save printed them") {
       {"-m comment --comment \"cut at \\", {"-m", "comment", "--comment", "\"cut at \\"}, npos},
       {"-m nfacct --nfacct-name  \"x y\"\n", {"-m", "nfacct", "--nfacct-name", "\"x y\""}, 30},
       {"-m comment --comment \"\" x\n", {"-m", "comment", "--comment", "\"\"", "x"}, 25},
-      // Behind quotes that close stands a space: these were none.
-      {"-m comment --comment \"\n[1:2] \"x\n", {"-m", "comment", "--comment", "\""}, 22},
       // Of targets, other options quote.
       {"-j LOG --log-prefix \"a b\"\n", {"-j", "LOG", "--log-prefix", "\"a b\""}, 25},
       {"-j LOG --log-prefix \"--comment \\\"\"\n",

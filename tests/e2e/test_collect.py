@@ -163,9 +163,6 @@ class Collecting:
             (("-i", 'a --comment "', "-j", "ACCEPT"), "", "ACCEPT"),
             (("-o", '--comment "', "-m", "comment", "--comment", " b"), " b", ""),
             (("-s", "10.0.0.1", "-j", "DROP"), "", "DROP"),
-            # Long names can say all that a comment says. Then the labels are wrong, not the counters.
-            (("-m", "recent", "--set", "--name", 'x -m comment --comment "y'),
-             '"y --mask 255.255.255.255 --rsource', ""),
             (("-m", "comment", "--comment", "two words", "-j", "DROP"), "two words", "DROP"),
             (("-m", "physdev", "--physdev-in", "", "-j", "LOG", "--log-prefix", "--comment c -j X "),
              "", "LOG"),
