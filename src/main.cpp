@@ -13,15 +13,15 @@
 #include <system_error>
 #include <vector>
 
-#include "atomic_file.h"
-#include "collector.h"
-#include "error_message.h"
-#include "exposition.h"
-#include "file_io.h"
-#include "last_success.h"
-#include "metrics.h"
+#include "base/error_message.h"
+#include "base/file_io.h"
+#include "base/printable.h"
+#include "collect/collector.h"
+#include "metrics/exposition.h"
+#include "metrics/metrics.h"
 #include "options.h"
-#include "printable.h"
+#include "output/atomic_file.h"
+#include "output/last_success.h"
 
 namespace iptables_exporter {
 namespace {

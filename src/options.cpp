@@ -7,7 +7,7 @@
 #include <cxxopts.hpp>
 #include <string_view>
 
-#include "printable.h"
+#include "base/printable.h"
 
 namespace iptables_exporter {
 namespace {

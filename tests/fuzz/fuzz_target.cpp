@@ -28,12 +28,12 @@
 #include <variant>
 #include <vector>
 
-#include "exposition.h"
+#include "metrics/exposition.h"
 #include "exposition_reader.h"
-#include "metrics.h"
-#include "save_parser.h"
-#include "selector.h"
-#include "utf8.h"
+#include "metrics/metrics.h"
+#include "dump/save_parser.h"
+#include "metrics/selector.h"
+#include "base/utf8.h"
 
 namespace iptables_exporter {
 namespace {

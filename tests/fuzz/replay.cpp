@@ -10,7 +10,7 @@
 #include <set>
 #include <string>
 
-#include "../support.h"
+#include "../unit/support.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 

@@ -1,0 +1,244 @@
+#include "dump/save_parser.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "base/printable.h"
+#include "dump/rule_words.h"
+
+namespace iptables_exporter {
+namespace {
+
+constexpr std::size_t min_block_bytes = 64 << 10;
+constexpr std::size_t max_block_bytes = 4 << 20;
+constexpr std::size_t max_shown_bytes = 120;
+
+/// Length of the line that `bytes` begins with, or npos if its newline has not come yet. A rule's
+/// quotes may hold newlines that do not end it.
+std::size_t line_length(std::string_view bytes) {
+  const std::size_t newline = bytes.find('\n');
+  if (newline == std::string_view::npos || bytes.front() != '[') return newline;
+  if (bytes.substr(0, newline).find('"') == std::string_view::npos) return newline;
+  RuleWords words(bytes);
+  while (words.next()) {
+  }
+  return words.newline();
+}
+
+bool consume(std::string_view& rest, std::string_view prefix) {
+  if (!rest.starts_with(prefix)) return false;
+  rest.remove_prefix(prefix.size());
+  return true;
+}
+
+bool consume_number(std::string_view& rest, std::uint64_t& number) {
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+  if (error != std::errc()) return false;
+  rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+  return true;
+}
+
+/// Takes "[PACKETS:BYTES]" off the front.
+std::optional<Counters> consume_counters(std::string_view& rest) {
+  Counters counters;
+  if (consume(rest, "[") && consume_number(rest, counters.packets) && consume(rest, ":") &&
+      consume_number(rest, counters.bytes) && consume(rest, "]")) {
+    return counters;
+  }
+  return std::nullopt;
+}
+
+bool is_policy(std::string_view word) {
+  return word == "-" || (!word.empty() && std::all_of(word.begin(), word.end(), [](char letter) {
+           return letter >= 'A' && letter <= 'Z';
+         }));
+}
+
+}  // namespace
+
+void SaveParser::feed(std::string_view bytes) {
+  store(bytes);
+  parse_whole_lines();
+}
+
+Ruleset SaveParser::finish() {
+  if (line_start_ < block_.size()) {
+    fail("the dump is cut off in the middle of a line", block_.substr(line_start_));
+  }
+  if (in_table_) {
+    throw ParseError(fmt::format("the dump is cut off: table {} of line {} has no COMMIT",
+                                 printable(ruleset_.tables.back().name, max_shown_bytes),
+                                 table_line_number_));
+  }
+  if (generated_line_number_ != 0) {
+    throw ParseError(
+        fmt::format("the dump is cut off: what was generated from line {} on is not completed",
+                    generated_line_number_));
+  }
+  return std::move(ruleset_);
+}
+
+void SaveParser::store(std::string_view bytes) {
+  if (block_.size() + bytes.size() > capacity_) {
+    // Parsed lines stay where they are, for views point into them; only the unfinished one moves.
+    const std::string_view unfinished = block_.substr(line_start_);
+    capacity_ = std::max(std::clamp(2 * capacity_, min_block_bytes, max_block_bytes),
+                         unfinished.size() + bytes.size());
+    MemoryBlock block = make_memory_block(capacity_);
+    unfinished.copy(block.get(), unfinished.size());
+    block_ = {block.get(), unfinished.size()};
+    line_start_ = 0;
+    ruleset_.text.push_back(std::move(block));
+  }
+  char* const begin = ruleset_.text.empty() ? nullptr : ruleset_.text.back().get();
+  bytes.copy(begin + block_.size(), bytes.size());
+  block_ = {begin, block_.size() + bytes.size()};
+}
+
+void SaveParser::parse_whole_lines() {
+  while (line_start_ < block_.size()) {
+    const std::string_view rest = block_.substr(line_start_);
+    const std::size_t length = line_length(rest);
+    if (std::min(length, rest.size()) > max_line_bytes) {
+      fail(fmt::format("longer than {} bytes", max_line_bytes), rest);
+    }
+    if (length == std::string_view::npos) return;
+    const std::string_view line = rest.substr(0, length);
+    parse_line(line);
+    line_number_ += 1 + static_cast<std::size_t>(std::count(line.begin(), line.end(), '\n'));
+    line_start_ += length + 1;
+  }
+}
+
+void SaveParser::parse_line(std::string_view line) {
+  if (line.empty()) return;
+  if (line.find('\0') != std::string_view::npos) fail("a NUL byte, which no dump has", line);
+  if (line == "COMMIT") return parse_commit(line);
+  switch (line.front()) {
+    case '[':
+      return parse_rule(line);
+    case ':':
+      return parse_chain(line);
+    case '*':
+      return parse_table(line);
+    case '#':
+      return parse_comment(line);
+    case '-':
+      fail("expected [packets:bytes] before the rule (save with iptables-save -c)", line);
+    default:
+      fail("expected a line of iptables-save -c", line);
+  }
+}
+
+void SaveParser::parse_table(std::string_view line) {
+  const std::string_view name = line.substr(1);
+  if (in_table_) fail("expected COMMIT before the next table", line);
+  if (name.empty() || name.find(' ') != std::string_view::npos) {
+    fail("expected *TABLE", line);
+  }
+  if (!table_names_.insert(name).second) fail("the table stands twice in the dump", line);
+  ruleset_.tables.push_back({name, {}});
+  in_table_ = true;
+  table_line_number_ = line_number_;
+  has_chain_with_space_ = false;
+  chain_index_.clear();
+  current_chain_ = 0;
+}
+
+void SaveParser::parse_chain(std::string_view line) {
+  // From the right: a name made through netlink may hold spaces.
+  constexpr std::string_view expected = "expected :CHAIN POLICY [packets:bytes]";
+  if (!in_table_) fail("expected *TABLE before the first chain", line);
+  const std::size_t counters_at = line.rfind(' ');
+  if (counters_at == std::string_view::npos) fail(expected, line);
+  std::string_view rest = line.substr(counters_at + 1);
+  const std::optional<Counters> counters = consume_counters(rest);
+  if (!counters || !rest.empty()) fail(expected, line);
+  const std::size_t policy_at = line.rfind(' ', counters_at - 1);
+  if (policy_at == std::string_view::npos || policy_at < 2) fail(expected, line);
+  const std::string_view name = line.substr(1, policy_at - 1);
+  const std::string_view policy = line.substr(policy_at + 1, counters_at - policy_at - 1);
+  if (!is_policy(policy)) fail(expected, line);
+
+  std::vector<Chain>& chains = ruleset_.tables.back().chains;
+  if (!chain_index_.emplace(name, chains.size()).second) {
+    fail("the chain stands twice in its table", line);
+  }
+  has_chain_with_space_ = has_chain_with_space_ || name.find(' ') != std::string_view::npos;
+  chains.push_back({name, policy == "-" ? std::string_view() : policy, *counters, {}});
+}
+
+void SaveParser::parse_rule(std::string_view line) {
+  std::string_view rest = line;
+  const std::optional<Counters> counters = consume_counters(rest);
+  if (!counters) fail("expected [packets:bytes], each at most 2^64-1", line);
+  if (!consume(rest, " -A ")) fail("expected -A CHAIN after the counters", line);
+  if (!in_table_) fail("expected *TABLE before the first rule", line);
+  Chain& chain = chain_of_rule(line, rest);
+  chain.rules.push_back({rest, *counters});
+}
+
+/// Takes the chain's name and the space behind it off `rest`.
+Chain& SaveParser::chain_of_rule(std::string_view line, std::string_view& rest) {
+  std::vector<Chain>& chains = ruleset_.tables.back().chains;
+  std::string_view name = rest.substr(0, rest.find(' '));
+  if (has_chain_with_space_) {
+    for (const Chain& chain : chains) {
+      if (chain.name.size() > name.size() && rest.starts_with(chain.name) &&
+          (rest.size() == chain.name.size() || rest[chain.name.size()] == ' ')) {
+        name = chain.name;
+      }
+    }
+  }
+  if (current_chain_ >= chains.size() || chains[current_chain_].name != name) {
+    const auto found = chain_index_.find(name);
+    if (found == chain_index_.end()) fail("the rule's chain was not declared", line);
+    current_chain_ = found->second;
+  }
+  rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+  return chains[current_chain_];
+}
+
+void SaveParser::parse_commit(std::string_view line) {
+  if (!in_table_) fail("expected *TABLE before COMMIT", line);
+  in_table_ = false;
+}
+
+void SaveParser::parse_comment(std::string_view line) {
+  std::string_view rest = line;
+  if (consume(rest, "# Table `")) {
+    const std::size_t quote = rest.rfind("' is incompatible, use 'nft' tool.");
+    const std::size_t other_quote = rest.rfind("' contains incompatible base-chains");
+    const std::size_t name_size = std::min(quote, other_quote);
+    if (name_size != std::string_view::npos) {
+      ruleset_.incompatible_tables.push_back(rest.substr(0, name_size));
+    }
+  } else if (consume(rest, "# Generated by ")) {
+    parse_header(rest);
+  } else if (rest.starts_with("# Completed on ")) {
+    generated_line_number_ = 0;
+  }
+}
+
+void SaveParser::parse_header(std::string_view rest) {
+  const std::string_view command = rest.substr(0, rest.find(' '));
+  rest.remove_prefix(command.size());
+  if (!consume(rest, " v")) return;
+  generated_line_number_ = line_number_;
+  ruleset_.version = rest.substr(0, rest.find(' '));
+  rest.remove_prefix(ruleset_.version.size());
+  // Debian 10's xtables-save does not say that it is the one of nf_tables.
+  const bool is_nft = rest.starts_with(" (nf_tables)") || command.starts_with("xtables-");
+  ruleset_.variant = is_nft ? "nf_tables" : "legacy";
+}
+
+void SaveParser::fail(std::string_view problem, std::string_view line) const {
+  throw ParseError(
+      fmt::format("line {}: {}: {}", line_number_, problem, printable(line, max_shown_bytes)));
+}
+
+}  // namespace iptables_exporter

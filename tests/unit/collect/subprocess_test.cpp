@@ -1,0 +1,121 @@
+#include "collect/subprocess.h"
+
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <ostream>
+#include <thread>
+
+namespace iptables_exporter {
+namespace {
+
+using End = SubprocessResult::End;
+using namespace std::chrono_literals;
+
+/// A bound that only a broken program reaches.
+constexpr auto ample = 60s;
+
+Subprocess shell(std::string script, std::string& output) {
+  return {"/bin/sh",
+          {"sh", "-c", std::move(script)},
+          {"PATH=/usr/bin:/bin", "LC_ALL=C"},
+          [&output](std::string_view bytes) { output += bytes; }};
+}
+
+/// A killed grandchild may stay a zombie until init reaps it.
+bool is_alive(const std::string& pid) {
+  std::ifstream file("/proc/" + pid + "/stat");
+  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  const std::size_t state = stat.rfind(')') + 2;
+  return stat.size() > state && stat[state] != 'Z' && stat[state] != 'X';
+}
+
+}  // namespace
+
+TEST_CASE("how a process ended, and what it said") {
+  struct Row {
+    std::string_view script;
+    End end;
+    int code;
+    std::string_view output;
+    std::string_view stderr_text;
+  };
+  const Row rows[] = {
+      {"true", End::exited, 0, "", ""},
+      {"echo out; echo err >&2; exit 3", End::exited, 3, "out\n", "err\n"},
+      {"echo out; kill -9 $$", End::killed, SIGKILL, "out\n", ""},
+      {"exec >&-; exit 4", End::exited, 4, "", ""},
+      {"cat", End::exited, 0, "", ""},  // stdin is empty
+      {"echo $LC_ALL $HOME", End::exited, 0, "C\n", ""},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.script);
+    std::string output;
+    const auto results = run_side_by_side({shell(std::string(row.script), output)}, ample);
+    REQUIRE(results.size() == 1);
+    CHECK(results[0].end == row.end);
+    CHECK(results[0].code == row.code);
+    CHECK(output == row.output);
+    CHECK(results[0].stderr_text == row.stderr_text);
+  }
+}
+
+TEST_CASE("what cannot be started says why") {
+  const auto results =
+      run_side_by_side({{"/nonexistent/command", {"command"}, {}, [](std::string_view) {}}}, ample);
+  CHECK(results[0].end == End::not_run);
+  CHECK(results[0].code == ENOENT);
+}
+
+TEST_CASE("both streams are drained, of stderr only the beginning is kept") {
+  std::string output;
+  const auto results = run_side_by_side(
+      {shell("head -c 3000000 /dev/zero | tr '\\0' e >&2; head -c 3000000 /dev/zero", output)},
+      ample);
+  CHECK(results[0].end == End::exited);
+  CHECK(output == std::string(3'000'000, '\0'));
+  CHECK(results[0].stderr_text == std::string(4096, 'e'));
+}
+
+TEST_CASE("after the timeout all that it started is killed") {
+  for (const char* script : {"echo $$; sleep 1000", "sleep 1000 & echo $!; exit 0",
+                             "echo $$; exec sleep 1000 >&- 2>&-"}) {
+    CAPTURE(script);
+    std::string output;
+    const auto results = run_side_by_side({shell(script, output)}, 200ms);
+    CHECK(results[0].end == End::timed_out);
+    const std::string pid = output.substr(0, output.find('\n'));
+    while (is_alive(pid)) std::this_thread::sleep_for(1ms);  // killed, but it takes its time
+  }
+}
+
+TEST_CASE("several run at once and end one by one") {
+  // Each waits for the other: one after the other they would never end.
+  std::string first;
+  std::string second;
+  const std::string directory = "/tmp/iptables_exporter.$PPID";
+  const auto results = run_side_by_side(
+      {shell("mkdir " + directory + "; until rmdir " + directory +
+                 "/x 2>/dev/null; do :; done; "
+                 "rmdir " +
+                 directory + "; echo 1; exit 1",
+             first),
+       shell("until mkdir " + directory + "/x 2>/dev/null; do :; done; echo 2; exit 2", second)},
+      ample);
+  CHECK(results[0].code == 1);
+  CHECK(results[1].code == 2);
+  CHECK(first == "1\n");
+  CHECK(second == "2\n");
+}
+
+TEST_CASE("what a reader throws passes through, and nothing is left running") {
+  Subprocess subprocess{"/bin/sh", {"sh", "-c", "echo; sleep 1000"}, {}, [](std::string_view) {
+                          throw std::runtime_error("enough");
+                        }};
+  CHECK_THROWS_WITH_AS(run_side_by_side({subprocess}, ample), "enough", std::runtime_error);
+}
+
+}  // namespace iptables_exporter

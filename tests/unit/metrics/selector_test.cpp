@@ -1,0 +1,158 @@
+#include "metrics/selector.h"
+
+#include <doctest/doctest.h>
+
+#include <ostream>
+#include <string>
+
+#include "dump/save_parser.h"
+
+namespace iptables_exporter {
+namespace {
+
+const LabelNames names(false, true, {});
+
+/// Whether the selector matches a value of the label comment.
+bool matches(std::string_view selector, std::string_view comment) {
+  for (const Matcher& matcher : parse_selector(selector, names)) {
+    if (!matcher.matches(comment)) return false;
+  }
+  return true;
+}
+
+template <typename Parse>
+std::string error_of(const Parse& parse) {
+  try {
+    parse();
+  } catch (const ExpressionError& error) {
+    return std::to_string(error.position()) + ": " + error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("selectors match as PromQL's do") {
+  struct Row {
+    std::string_view selector;
+    std::string_view value;
+    bool matches;
+  };
+  using namespace std::string_view_literals;
+  const Row rows[] = {
+      {"{}", "anything", true},
+      {" { } ", "anything", true},
+      {R"({comment="a"})", "a", true},
+      {R"({comment="a"})", "ab", false},
+      {R"({comment=""})", "", true},
+      {R"({comment!=""})", "", false},
+      {R"({comment!="a"})", "b", true},
+      {R"({comment=~"a|bc"})", "bc", true},
+      {R"({comment=~"a|bc"})", "abc", false},  // both ends are anchored, of all alternatives
+      {R"({comment=~"a.*"})", "a\nb", true},   // as in PromQL since 3.0
+      {R"({comment=~""})", "", true},
+      {R"({comment=~"(?i)ABC"})", "abc", true},
+      {R"({comment!~"a.*"})", "ab", false},
+      {R"({comment!~"a.*"})", "b", true},
+      {"{comment=~\"a.*\",comment!=\"ab\"}", "ab", false},
+      {"{comment=~\"a.*\",comment!=\"ab\",}", "ac", true},
+      {"{\tcomment\n=~ 'a' , }", "a", true},
+      {R"({comment="say \"hi\" \\ \n\t\x41\u00fc\U0001F525\101"})",
+       "say \"hi\" \\ \n\tA\u00fc\U0001F525A", true},
+      {R"({comment='it\'s'})", "it's", true},
+      {"{comment=`a\\b\n\"`}", "a\\b\n\"", true},
+      {R"({comment=~"[0-9]+"})", "123", true},
+      {"{comment=\"\u00fc\"}", "\u00fc", true},
+      {"{comment=~\".\"}", "\u00fc", true},  // a character, not a byte
+      {"{comment=~\"\uFFFD\"}", "\uFFFD", true},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.selector);
+    CHECK(matches(row.selector, row.value) == row.matches);
+  }
+}
+
+TEST_CASE("what is wrong with a selector, and where") {
+  struct Row {
+    std::string_view selector;
+    std::string_view error;
+  };
+  const Row rows[] = {
+      {"", "0: expected {"},
+      {"x", "0: expected {"},
+      {"{", "1: expected a label name or }"},
+      {"{,}", "1: expected a label name or }"},
+      {"{comment=\"a\",,}", "13: expected a label name or }"},
+      {"{0=\"a\"}", "1: expected a label name or }"},
+      {"{nope=\"a\"}",
+       "1: expected one of the labels backend, table, chain, rule, comment, target, not nope"},
+      {"{family=\"ipv4\"}",
+       "1: expected one of the labels backend, table, chain, rule, comment, target, not family"},
+      {"{comment}", "8: expected =, !=, =~ or !~"},
+      {"{comment~\"a\"}", "8: expected =, !=, =~ or !~"},
+      {"{comment==\"a\"}", "9: expected a string in quotes"},
+      {"{comment=a}", "9: expected a string in quotes"},
+      {"{comment=", "9: expected a string in quotes"},
+      {"{comment=\"a}", "12: expected a closing \""},
+      {"{comment=`a}", "12: expected a closing `"},
+      {"{comment=\"a\n\"}", "11: expected no newline in this string, but \\n"},
+      {R"({comment="\d"})", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
+      {R"({comment="\'"})", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
+      {R"({comment="\x4"})", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
+      {R"({comment="\ud800"})", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
+      {R"({comment="\U00110000"})", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
+      {R"({comment="\777"})", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
+      {R"({comment="\)", R"(10: expected an escape as \n, \\, \x2a or \u00fc)"},
+      {"{comment=\"a\" table=\"b\"}", "13: expected a comma or }"},
+      {"{comment=\"a\"", "12: expected a comma or }"},
+      {"{comment=\"\xff\"}", "10: expected UTF-8"},
+      {"{} x", "3: expected the end after }"},
+      {"{comment=~\"ab(\"}", "11: expected a regular expression of RE2 (missing ): ab()"},
+      {"{comment=~\"a**\"}",
+       "12: expected a regular expression of RE2 (bad repetition operator: **)"},
+      {"{comment=~\"\\\\x**\"}",
+       "11: expected a regular expression of RE2 (invalid escape sequence: \\x**)"},
+      {"{comment=~\"(?=a)\"}",
+       "11: expected a regular expression of RE2 (invalid perl operator: (?=)"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.selector);
+    CHECK(error_of([&] { parse_selector(row.selector, names); }) == row.error);
+  }
+}
+
+TEST_CASE("labels to sum by") {
+  using Ids = std::vector<std::size_t>;
+  CHECK(parse_sum_by("", names).empty());
+  CHECK(parse_sum_by("target", names) == Ids{LabelId::target});
+  CHECK(parse_sum_by("comment,backend,table", names) ==
+        Ids{LabelId::comment, LabelId::backend, LabelId::table});
+  CHECK(error_of([] { parse_sum_by("table,", names); }) ==
+        "6: expected one of the labels backend, table, chain, rule, comment, target, not nothing");
+  CHECK(error_of([] { parse_sum_by("table,table", names); }) == "6: expected each label once");
+  CHECK(error_of([] { parse_sum_by("table, chain", names); }).starts_with("6: expected one of"));
+}
+
+TEST_CASE("labels of one's own") {
+  const CustomLabel label = parse_label("port=--dport ([0-9]+)", names);
+  CHECK(label.name == "port");
+  CHECK(label.regex->pattern() == "--dport ([0-9]+)");
+  CHECK(parse_label("policy==x=", names).regex->pattern() == "=x=");
+
+  for (const std::string_view name :
+       {"job", "instance", "le", "quantile", "__x", "family", "backend"}) {
+    CHECK(error_of([&] { parse_label(std::string(name) + "=x", names); }) ==
+          "0: expected a name that Prometheus does not reserve");
+  }
+  CHECK(error_of([] { parse_label("chain=x", names); }) == "0: expected a name that is not taken");
+  const LabelNames with_port(false, false, {label});
+  CHECK(error_of([&] { parse_label("port=x", with_port); }) ==
+        "0: expected a name that is not taken");
+  CHECK(error_of([] { parse_label("0=x", names); }) == "0: expected NAME=REGEX with a label name");
+  CHECK(error_of([] { parse_label("=x", names); }) == "0: expected NAME=REGEX with a label name");
+  CHECK(error_of([] { parse_label("port", names); }) == "4: expected = and a regex");
+  CHECK(error_of([] { parse_label("port=a(", names); }) ==
+        "5: expected a regular expression of RE2 (missing ): a()");
+}
+
+}  // namespace iptables_exporter
