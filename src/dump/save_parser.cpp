@@ -13,8 +13,6 @@
 namespace iptables_exporter {
 namespace {
 
-constexpr std::size_t min_block_bytes = 64 << 10;
-constexpr std::size_t max_block_bytes = 4 << 20;
 constexpr std::size_t max_shown_bytes = 120;
 
 /// Length of the line that `bytes` begins with, or npos if its newline has not come yet. A rule's
@@ -61,14 +59,24 @@ bool is_policy(std::string_view word) {
 }  // namespace
 
 void SaveParser::feed(std::string_view bytes) {
-  store(bytes);
-  parse_whole_lines();
+  unparsed_ += bytes;
+  std::string_view rest = unparsed_;
+  while (!rest.empty()) {
+    const std::size_t length = line_length(rest);
+    if (std::min(length, rest.size()) > max_line_bytes) {
+      fail(fmt::format("longer than {} bytes", max_line_bytes), rest);
+    }
+    if (length == std::string_view::npos) break;
+    const std::string_view line = rest.substr(0, length);
+    parse_line(line);
+    line_number_ += 1 + static_cast<std::size_t>(std::count(line.begin(), line.end(), '\n'));
+    rest.remove_prefix(length + 1);
+  }
+  unparsed_.erase(0, unparsed_.size() - rest.size());
 }
 
 Ruleset SaveParser::finish() {
-  if (line_start_ < block_.size()) {
-    fail("the dump is cut off in the middle of a line", block_.substr(line_start_));
-  }
+  if (!unparsed_.empty()) fail("the dump is cut off in the middle of a line", unparsed_);
   if (in_table_) {
     throw ParseError(fmt::format("the dump is cut off: table {} of line {} has no COMMIT",
                                  printable(ruleset_.tables.back().name, max_shown_bytes),
@@ -80,38 +88,6 @@ Ruleset SaveParser::finish() {
                     generated_line_number_));
   }
   return std::move(ruleset_);
-}
-
-void SaveParser::store(std::string_view bytes) {
-  if (block_.size() + bytes.size() > capacity_) {
-    // Parsed lines stay where they are, for views point into them; only the unfinished one moves.
-    const std::string_view unfinished = block_.substr(line_start_);
-    capacity_ = std::max(std::clamp(2 * capacity_, min_block_bytes, max_block_bytes),
-                         unfinished.size() + bytes.size());
-    MemoryBlock block = make_memory_block(capacity_);
-    unfinished.copy(block.get(), unfinished.size());
-    block_ = {block.get(), unfinished.size()};
-    line_start_ = 0;
-    ruleset_.text.push_back(std::move(block));
-  }
-  char* const begin = ruleset_.text.empty() ? nullptr : ruleset_.text.back().get();
-  bytes.copy(begin + block_.size(), bytes.size());
-  block_ = {begin, block_.size() + bytes.size()};
-}
-
-void SaveParser::parse_whole_lines() {
-  while (line_start_ < block_.size()) {
-    const std::string_view rest = block_.substr(line_start_);
-    const std::size_t length = line_length(rest);
-    if (std::min(length, rest.size()) > max_line_bytes) {
-      fail(fmt::format("longer than {} bytes", max_line_bytes), rest);
-    }
-    if (length == std::string_view::npos) return;
-    const std::string_view line = rest.substr(0, length);
-    parse_line(line);
-    line_number_ += 1 + static_cast<std::size_t>(std::count(line.begin(), line.end(), '\n'));
-    line_start_ += length + 1;
-  }
 }
 
 void SaveParser::parse_line(std::string_view line) {
@@ -140,8 +116,8 @@ void SaveParser::parse_table(std::string_view line) {
   if (name.empty() || name.find(' ') != std::string_view::npos) {
     fail("expected *TABLE", line);
   }
-  if (!table_names_.insert(name).second) fail("the table stands twice in the dump", line);
-  ruleset_.tables.push_back({name, {}});
+  if (!table_names_.emplace(name).second) fail("the table stands twice in the dump", line);
+  ruleset_.tables.push_back({std::string(name), {}});
   in_table_ = true;
   table_line_number_ = line_number_;
   has_chain_with_space_ = false;
@@ -169,7 +145,8 @@ void SaveParser::parse_chain(std::string_view line) {
     fail("the chain stands twice in its table", line);
   }
   has_chain_with_space_ = has_chain_with_space_ || name.find(' ') != std::string_view::npos;
-  chains.push_back({name, policy == "-" ? std::string_view() : policy, *counters, {}});
+  chains.push_back(
+      {std::string(name), policy == "-" ? std::string() : std::string(policy), *counters, {}});
 }
 
 void SaveParser::parse_rule(std::string_view line) {
@@ -179,7 +156,7 @@ void SaveParser::parse_rule(std::string_view line) {
   if (!consume(rest, " -A ")) fail("expected -A CHAIN after the counters", line);
   if (!in_table_) fail("expected *TABLE before the first rule", line);
   Chain& chain = chain_of_rule(line, rest);
-  chain.rules.push_back({rest, *counters});
+  chain.rules.push_back({std::string(rest), *counters});
 }
 
 /// Takes the chain's name and the space behind it off `rest`.
@@ -215,7 +192,7 @@ void SaveParser::parse_comment(std::string_view line) {
     const std::size_t other_quote = rest.rfind("' contains incompatible base-chains");
     const std::size_t name_size = std::min(quote, other_quote);
     if (name_size != std::string_view::npos) {
-      ruleset_.incompatible_tables.push_back(rest.substr(0, name_size));
+      ruleset_.incompatible_tables.emplace_back(rest.substr(0, name_size));
     }
   } else if (consume(rest, "# Generated by ")) {
     parse_header(rest);

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/random.h"
 #include "model/ruleset.h"
 
 namespace iptables_exporter {
@@ -37,7 +39,7 @@ class ParseError : public std::runtime_error {
 ///
 /// A chain stands before its rules and once in its table, a table once in the dump. What was
 /// generated must be completed: else a dump cut off between two tables would look whole.
-/// Memory is bounded: the dump is kept once, and no line may be longer than `max_line_bytes`.
+/// Memory is bounded: no line may be longer than `max_line_bytes`.
 class SaveParser {
  public:
   static constexpr std::size_t max_line_bytes = 1 << 20;
@@ -49,8 +51,6 @@ class SaveParser {
   Ruleset finish();
 
  private:
-  void store(std::string_view bytes);
-  void parse_whole_lines();
   void parse_line(std::string_view line);
   void parse_table(std::string_view line);
   void parse_chain(std::string_view line);
@@ -62,17 +62,16 @@ class SaveParser {
   [[noreturn]] void fail(std::string_view problem, std::string_view line) const;
 
   Ruleset ruleset_;
-  std::string_view block_;      // the part of the newest block that holds bytes
-  std::size_t capacity_ = 0;    // of the newest block
-  std::size_t line_start_ = 0;  // in block_: where the first line that is not yet parsed begins
+  std::string unparsed_;  // the beginning of a line
   std::size_t line_number_ = 1;
 
   std::size_t generated_line_number_ = 0;  // of the header that is not completed yet, or 0
-  std::unordered_set<std::string_view> table_names_;
+  std::unordered_set<std::string, SeededHash, std::equal_to<>> table_names_;
   bool in_table_ = false;
   std::size_t table_line_number_ = 0;
   bool has_chain_with_space_ = false;
-  std::unordered_map<std::string_view, std::size_t> chain_index_;  // of the open table
+  std::unordered_map<std::string, std::size_t, SeededHash, std::equal_to<>>
+      chain_index_;  // of the open table
   std::size_t current_chain_ = 0;
 };
 

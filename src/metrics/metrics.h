@@ -1,51 +1,57 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
-#include "base/large_memory.h"
-#include "metrics/label_sets.h"
+#include "metrics/labels.h"
 #include "metrics/selector.h"
+#include "metrics/series.h"
 #include "model/collection.h"
+#include "model/ruleset.h"
 
 namespace iptables_exporter {
 
+/// Also read back from the file of an earlier run.
+inline constexpr std::string_view last_success_metric = "iptables_last_success_timestamp_seconds";
+
 /// Which rule series there are.
 struct RuleSeriesOptions {
-  std::vector<CustomLabel> labels;
   std::vector<Selector> selectors;  // a rule is kept if any selects it; none: all rules
-  std::vector<std::size_t> sum_by = {LabelId::table, LabelId::chain, LabelId::rule};
-  std::size_t max_series = 0;  // over all sources; 0: no limit
+  std::vector<Label> sum_by;        // by name
+  std::size_t max_series = 0;       // over all sources; 0: no limit
 };
 
-enum class MetricType { counter, gauge };
+using Gauge = Series<double>;
+
+/// Packets or bytes; the two have their series in common.
+struct Counter {
+  std::shared_ptr<Series<Counters>> series;
+  std::uint64_t Counters::*value;
+};
 
 struct MetricFamily {
-  std::string_view name;
   std::string_view help;
-  MetricType type;
-  std::shared_ptr<const LabelSets> series;  // families with equal series share them
-  std::variant<LargeVector<std::uint64_t>, LargeVector<double>> values;  // one per series
+  std::variant<Gauge, Counter> metric;
 };
 
+/// Everything that is written.
 struct Metrics {
-  std::vector<MetricFamily> families;  // by name; one without series has nothing to show
-  std::deque<std::string> text;        // label values that are not part of a dump
-  std::size_t omitted_series = 0;      // rule series left out because of max_series
+  std::map<std::string_view, MetricFamily> families;  // by name; one without series is not written
+  std::size_t omitted_rule_series = 0;
 };
 
-/// The metrics of all sources. Either every source names its family or none does; so with the
-/// backend. Views point into all arguments, which must outlive what is returned.
+/// The metrics of all sources; takes their rulesets apart to save memory. Either every source names
+/// its family or none does; so with the backend.
 ///
 /// Series whose labels are equal are one series with the sum, which stops at 2^64-1. Of the
 /// selectors, matchers on family, backend, table and chain decide about the series of chains too,
 /// and about what the ruleset hash covers.
-Metrics make_metrics(const std::vector<Collection>& collections, const RuleSeriesOptions& options,
+Metrics make_metrics(std::vector<Collection>& collections, const RuleSeriesOptions& options,
                      std::string_view version);
 
 }  // namespace iptables_exporter
