@@ -28,12 +28,13 @@
 #include <variant>
 #include <vector>
 
-#include "metrics/exposition.h"
-#include "exposition_reader.h"
-#include "metrics/metrics.h"
-#include "dump/save_parser.h"
-#include "metrics/selector.h"
+#include "../unit/rule_series.h"
 #include "base/utf8.h"
+#include "dump/save_parser.h"
+#include "exposition_reader.h"
+#include "metrics/exposition.h"
+#include "metrics/metrics.h"
+#include "metrics/selector.h"
 
 namespace iptables_exporter {
 namespace {
@@ -113,21 +114,19 @@ auto parse_expression(std::string_view text, const Parse& parse) {
 
 /// Throws ExpressionError.
 RuleSeriesOptions options_of(const Input& input) {
-  RuleSeriesOptions options;
+  std::vector<Label> labels = ready_labels(input.has_family, input.has_backend);
   for (const std::string_view text : input.labels) {
-    const LabelNames taken(input.has_family, input.has_backend, options.labels);
-    options.labels.push_back(
-        parse_expression(text, [&](std::string_view label) { return parse_label(label, taken); }));
+    labels.push_back(
+        parse_expression(text, [&](std::string_view label) { return parse_label(label, labels); }));
   }
-  const LabelNames names(input.has_family, input.has_backend, options.labels);
   for (const std::string_view text : input.selectors) {
-    options.selectors.push_back(parse_expression(
-        text, [&](std::string_view selector) { return parse_selector(selector, names); }));
+    parse_expression(text,
+                     [&](std::string_view selector) { return parse_selector(selector, labels); });
   }
-  if (input.sum_by) {
-    options.sum_by = parse_expression(
-        *input.sum_by, [&](std::string_view labels) { return parse_sum_by(labels, names); });
-  }
+  const std::string_view sum_by = input.sum_by.value_or("table,chain,rule");
+  parse_expression(sum_by, [&](std::string_view names) { return parse_sum_by(names, labels); });
+  RuleSeriesOptions options =
+      rule_series(labels, {input.selectors.begin(), input.selectors.end()}, sum_by);
   options.max_series = input.max_series;
   return options;
 }
@@ -193,8 +192,7 @@ bool has_chain_with_space(const Ruleset& ruleset) {
 
 // --- Rendering ---
 
-std::string render_all(const std::vector<Collection>& collections,
-                       const RuleSeriesOptions& options) {
+std::string render_all(std::vector<Collection> collections, const RuleSeriesOptions& options) {
   std::string text;
   render(make_metrics(collections, options, "1.0.0"),
          [&](std::string_view piece) { text += piece; });
@@ -450,15 +448,15 @@ void check_hostile(std::string_view text, std::size_t piece_bytes) {
 
   Parsed parsed = parse(dump, piece_bytes);
   check(parsed.index() == 0, "a dump of iptables can be parsed");
-  RuleSeriesOptions options;
-  options.sum_by = {LabelId::chain, LabelId::comment, LabelId::rule, LabelId::target};
+  const RuleSeriesOptions options =
+      rule_series(ready_labels(false, false), {}, "chain,comment,rule,target");
   const auto collections = collection_of(std::move(std::get<Ruleset>(parsed)), {});
   const Families families = read_back(render_all(collections, options));
   std::vector<Sample> expected;
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const std::string target = i == 2 ? "LOG" : to_valid_utf8(name);
     expected.push_back({{{"chain", to_valid_utf8(name)},
-                         {"comment", to_valid_utf8(text)},
+                         {"comment", to_valid_utf8(std::string(text))},
                          {"rule", to_valid_utf8(rules[i])},
                          {"target", target}},
                         "1"});

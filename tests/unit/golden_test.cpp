@@ -7,6 +7,7 @@
 #include "dump/save_parser.h"
 #include "metrics/exposition.h"
 #include "metrics/metrics.h"
+#include "rule_series.h"
 #include "support.h"
 
 // fixtures/NAME.save is what iptables-save printed, NAME.prom what becomes of it.
@@ -48,9 +49,8 @@ TEST_CASE("golden files") {
     collections[0].ruleset = parse(dump);
     collections[0].duration = std::chrono::duration<double>(0.001509662);
     collections[0].last_success = 1700000000;
-    const RuleSeriesOptions options;
     std::string text;
-    render(make_metrics(collections, options, "0.0.0"),
+    render(make_metrics(collections, rule_series(ready_labels(false, false)), "0.0.0"),
            [&](std::string_view piece) { text += piece; });
     check_golden(fs::path(dump).replace_extension(".prom"), text);
   }

@@ -23,6 +23,14 @@ std::string error_of(const std::vector<const char*>& arguments) {
   return "";
 }
 
+using Names = std::vector<std::string>;
+
+Names names_of(const std::vector<Label>& labels) {
+  Names names;
+  for (const Label& label : labels) names.push_back(label.name);
+  return names;
+}
+
 }  // namespace
 
 TEST_CASE("options") {
@@ -64,18 +72,29 @@ TEST_CASE("every family on every backend, in the order given") {
 
 TEST_CASE("rule series: labels first, whatever their place") {
   const Options options =
-      parse({"-s", "{port=\"22\",chain=~\"A,B\"}", "--sum-by", "port,table", "--label",
+      parse({"-s", "{port=\"22\",chain=~\"A,B\"}", "--sum-by", "x,port,table", "--label",
              "port=--dport ([0-9]+)", "-s", "{}", "--max-series=7", "--label", "x=y,z"});
   const RuleSeriesOptions& series = options.rule_series;
-  REQUIRE(series.labels.size() == 2);
-  CHECK(series.labels[0].name == "port");
-  CHECK(series.labels[1].regex->pattern() == "y,z");
   REQUIRE(series.selectors.size() == 2);
   CHECK(series.selectors[0].size() == 2);
-  CHECK(series.sum_by == std::vector<std::size_t>{LabelId::first_custom, LabelId::table});
   CHECK(series.max_series == 7);
-  CHECK(parse({"--sum-by", ""}).rule_series.sum_by.empty());
-  CHECK(parse({"--sum-by="}).rule_series.sum_by.empty());
+  REQUIRE(names_of(series.sum_by) == Names{"port", "table", "x"});
+  CHECK(series.sum_by[0].regex->pattern() == "--dport ([0-9]+)");
+  CHECK(series.sum_by[2].regex->pattern() == "y,z");
+}
+
+TEST_CASE("labels to sum by come by name, and those of the sources with them") {
+  const auto sum_by = [](const std::vector<const char*>& arguments) {
+    return names_of(parse(arguments).rule_series.sum_by);
+  };
+  CHECK(sum_by({}) == Names{"chain", "rule", "table"});
+  CHECK(sum_by({"--sum-by", ""}) == Names{});
+  CHECK(sum_by({"--sum-by="}) == Names{});
+  CHECK(sum_by({"--sum-by", "target,comment"}) == Names{"comment", "target"});
+  CHECK(sum_by({"--sum-by", "", "-f", "ipv4"}) == Names{"family"});
+  CHECK(sum_by({"-f", "ipv4", "-b", "nft"}) ==
+        Names{"backend", "chain", "family", "rule", "table"});
+  CHECK(sum_by({"--sum-by", "table,family", "-f", "ipv6"}) == Names{"family", "table"});
 }
 
 TEST_CASE("what is wrong in an expression is pointed at") {

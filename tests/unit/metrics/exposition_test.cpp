@@ -2,18 +2,12 @@
 
 #include <doctest/doctest.h>
 
-#include <array>
+#include <algorithm>
 #include <ostream>
 #include <string>
 
 namespace iptables_exporter {
 namespace {
-
-MetricFamily family_with(std::string_view label_value, std::uint64_t value) {
-  auto series = std::make_shared<LabelSets>(std::vector<std::string_view>{"l"});
-  series->find_or_add(std::array{label_value});
-  return {"m_total", "A help.", MetricType::counter, series, LargeVector<std::uint64_t>{value}};
-}
 
 std::string rendered(const Metrics& metrics) {
   std::string text;
@@ -21,57 +15,42 @@ std::string rendered(const Metrics& metrics) {
   return text;
 }
 
+Metrics gauge_of(const Gauge& series) {
+  Metrics metrics;
+  metrics.families.emplace("m", MetricFamily{"A help.", series});
+  return metrics;
+}
+
 }  // namespace
 
-TEST_CASE("label values are escaped as the text format wants it, and no further") {
-  struct Row {
-    std::string_view value;
-    std::string_view printed;
-  };
-  using namespace std::string_view_literals;
-  const Row rows[] = {
-      {"", ""},
-      {"plain", "plain"},
-      {"\"quoted\" \\ \n", R"(\"quoted\" \\ \n)"},
-      {R"(\n)", R"(\\n)"},
-      {"\t\r\x01\x7f\u00fc", "\t\r\x01\x7f\u00fc"},
-      {"a\0b"sv, "a\0b"sv},
-  };
-  for (const Row& row : rows) {
-    Metrics metrics;
-    metrics.families.push_back(family_with(row.value, 1));
-    CHECK(rendered(metrics) == "# HELP m_total A help.\n# TYPE m_total counter\nm_total{l=\"" +
-                                   std::string(row.printed) + "\"} 1\n");
-  }
-}
-
-TEST_CASE("bytes are escaped wherever they stand, and their neighbours are not") {
-  // A pair of bytes at every place, among them pairs that differ in the lowest bit.
-  const std::string bytes = "\"#\\]\n\x0b!a\x80";
-  for (const char first : bytes) {
-    for (const char second : bytes) {
-      for (std::size_t at = 0; at < 20; ++at) {
-        const std::string value = std::string(at, 'x') + first + second + "end";
-        std::string printed;
-        for (const char byte : value) {
-          if (byte == '"' || byte == '\\' || byte == '\n') printed += '\\';
-          printed += byte == '\n' ? 'n' : byte;
-        }
-        Metrics metrics;
-        metrics.families.push_back(family_with(value, 1));
-        CHECK(rendered(metrics).ends_with("{l=\"" + printed + "\"} 1\n"));
-      }
-    }
-  }
-}
-
-TEST_CASE("values") {
+TEST_CASE("families come by name, each with HELP and TYPE, and series in their order") {
+  auto counters = std::make_shared<Series<Counters>>();
+  (*counters)[R"(l="z\"")"] = {18446744073709551615U, 2};
+  (*counters)[R"(l="a")"] = {0, 10};
   Metrics metrics;
-  metrics.families.push_back(family_with("x", 18446744073709551615U));
-  CHECK(rendered(metrics).ends_with("} 18446744073709551615\n"));
+  metrics.families.emplace("p_total", MetricFamily{"P.", Counter{counters, &Counters::packets}});
+  metrics.families.emplace("b_total", MetricFamily{"B.", Counter{counters, &Counters::bytes}});
+  metrics.families.emplace("c", MetricFamily{"C.", Gauge{{"", 1}}});
+  metrics.families.emplace("a", MetricFamily{"Without series it is not written.", Gauge{}});
+  metrics.families.emplace(
+      "n_total", MetricFamily{"Nor is this.",
+                              Counter{std::make_shared<Series<Counters>>(), &Counters::bytes}});
+  CHECK(rendered(metrics) ==
+        "# HELP b_total iptables_exporter: B.\n"
+        "# TYPE b_total counter\n"
+        "b_total{l=\"z\\\"\"} 2\n"
+        "b_total{l=\"a\"} 10\n"
+        "# HELP c iptables_exporter: C.\n"
+        "# TYPE c gauge\n"
+        "c 1\n"
+        "# HELP p_total iptables_exporter: P.\n"
+        "# TYPE p_total counter\n"
+        "p_total{l=\"z\\\"\"} 18446744073709551615\n"
+        "p_total{l=\"a\"} 0\n");
+  CHECK(rendered({}) == "");
+}
 
-  auto series = std::make_shared<LabelSets>(std::vector<std::string_view>{});
-  series->find_or_add({});
+TEST_CASE("values of gauges") {
   struct Row {
     double value;
     std::string_view printed;
@@ -82,26 +61,31 @@ TEST_CASE("values") {
                          {281474976710655, "281474976710655"},
                          {1700000000.25, "1700000000.25"},
                          {1e-7, "1e-07"}}) {
-    metrics.families = {{"m", "h", MetricType::gauge, series, LargeVector<double>{row.value}}};
-    CHECK(rendered(metrics) == "# HELP m h\n# TYPE m gauge\nm " + std::string(row.printed) + "\n");
+    CHECK(rendered(gauge_of({{"", row.value}})) ==
+          "# HELP m iptables_exporter: A help.\n# TYPE m gauge\nm " + std::string(row.printed) +
+              "\n");
   }
 }
 
-TEST_CASE("large output comes in bounded pieces") {
-  auto series = std::make_shared<LabelSets>(std::vector<std::string_view>{"l"});
-  std::vector<std::string> texts;
-  for (int i = 0; i < 20'000; ++i) texts.push_back(std::to_string(i));
-  for (const std::string& text : texts) series->find_or_add(std::array{std::string_view(text)});
-  Metrics metrics;
-  metrics.families = {{"m", "h", MetricType::gauge, series, LargeVector<double>(20'000)}};
+TEST_CASE("large output comes in bounded pieces, which are the whole") {
+  Gauge series;
+  std::string expected = "# HELP m iptables_exporter: A help.\n# TYPE m gauge\n";
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string labels = "l=\"" + std::to_string(i) + "\"";
+    series[labels] = i;
+    expected += "m{" + labels + "} " + std::to_string(i) + "\n";
+  }
+  std::string text;
   std::size_t pieces = 0;
   std::size_t largest = 0;
-  render(metrics, [&](std::string_view piece) {
+  render(gauge_of(series), [&](std::string_view piece) {
     ++pieces;
     largest = std::max(largest, piece.size());
+    text += piece;
   });
   CHECK(pieces > 2);
   CHECK(largest < 70'000);
+  CHECK(text == expected);
 }
 
 }  // namespace iptables_exporter

@@ -9,6 +9,7 @@
 
 #include "dump/save_parser.h"
 #include "metrics/exposition.h"
+#include "rule_series.h"
 
 namespace iptables_exporter {
 namespace {
@@ -22,8 +23,8 @@ Collection collection_of(std::string_view dump) {
 }
 
 /// The lines of one family's series, without its name.
-std::string series_of(const std::vector<Collection>& collections, const std::string& family,
-                      const RuleSeriesOptions& options = {}) {
+std::string series_of(std::vector<Collection> collections, const std::string& family,
+                      const RuleSeriesOptions& options) {
   std::string all;
   render(make_metrics(collections, options, "1.2.3"),
          [&](std::string_view piece) { all += piece; });
@@ -36,6 +37,18 @@ std::string series_of(const std::vector<Collection>& collections, const std::str
     }
   }
   return series;
+}
+
+std::string series_of(const std::vector<Collection>& collections, const std::string& family) {
+  const Source& source = collections.at(0).source;
+  return series_of(
+      collections, family,
+      rule_series(ready_labels(source.family.has_value(), source.backend.has_value())));
+}
+
+/// Of a run that names no source.
+RuleSeriesOptions options_of(const std::vector<std::string>& selectors, std::string_view sum_by) {
+  return rule_series(ready_labels(false, false), selectors, sum_by);
 }
 
 std::vector<Collection> one(Collection collection) {
@@ -131,11 +144,9 @@ TEST_CASE("a failed source shows its health and nothing else") {
   failed.error = "because";
   failed.duration = std::chrono::duration<double>(0.25);
   failed.last_success = 1700000000.5;
-  const auto collections = one(std::move(failed));
-  const RuleSeriesOptions options;
+  auto collections = one(std::move(failed));
   std::string all;
-  render(make_metrics(collections, options, "1.2.3"),
-         [&](std::string_view piece) { all += piece; });
+  render(make_metrics(collections, {}, "1.2.3"), [&](std::string_view piece) { all += piece; });
   CHECK(
       all ==
       "# HELP iptables_exporter_build_info iptables_exporter: Constant 1, with the version of the "
@@ -156,15 +167,6 @@ TEST_CASE("a failed source shows its health and nothing else") {
 }
 
 namespace {
-
-RuleSeriesOptions options_of(const std::vector<std::string>& selectors, std::string_view sum_by) {
-  const LabelNames names(false, false, {});
-  RuleSeriesOptions options;
-  for (const std::string& text : selectors)
-    options.selectors.push_back(parse_selector(text, names));
-  options.sum_by = parse_sum_by(sum_by, names);
-  return options;
-}
 
 const std::string_view web_and_mail =
     "*filter\n:INPUT DROP [1:10]\n:FORWARD DROP [2:20]\n:mine - [0:0]\n"
@@ -281,10 +283,7 @@ TEST_CASE("many rules, some with equal labels and values that are not in the dum
                         i / 3 % comments);
   }
   const auto collections = one(collection_of(dump + "COMMIT\n"));
-  RuleSeriesOptions options;
-  options.sum_by = {LabelId::comment};
-  const LabelNames names(false, false, {});
-  options.selectors = {parse_selector(R"({comment!="a\"7"})", names)};
+  const RuleSeriesOptions options = options_of({R"({comment!="a\"7"})"}, "comment");
 
   std::string expected;
   for (std::size_t comment = 0; comment < comments; ++comment) {
@@ -295,22 +294,12 @@ TEST_CASE("many rules, some with equal labels and values that are not in the dum
   CHECK(series_of(collections, "iptables_rule_bytes_total", options) == expected);
 }
 
-TEST_CASE("of label values that are not in the dump only those of series are kept") {
-  for (const std::size_t rules : {1, 15, 16, 17, 33}) {
-    CAPTURE(rules);
-    std::string dump = "*filter\n";
-    for (int chain = 0; chain < 50; ++chain) dump += fmt::format(":c{} - [0:0]\n", chain);
-    for (int chain = 0; chain < 50; ++chain) {
-      for (std::size_t i = 0; i < rules; ++i) {
-        dump += fmt::format("[1:1] -A c{} -m comment --comment \"say \\\"hi\\\"\"\n", chain);
-      }
-    }
-    const auto collections = one(collection_of(dump + "COMMIT\n"));
-    RuleSeriesOptions options;
-    options.sum_by = {LabelId::comment};
-    const Metrics metrics = make_metrics(collections, options, "1");
-    CHECK(metrics.text.size() <= 16);  // of the rules looked up together with the first
-  }
+TEST_CASE("rules whose texts are one as valid UTF-8 are one series wherever they come from") {
+  const auto collections =
+      one(collection_of("*f\n:I - [0:0]\n[1:0] -A I -m comment --comment \"\xc3\"\n"
+                        "[2:0] -A I -m comment --comment \"\uFFFD\"\nCOMMIT\n"));
+  CHECK(series_of(collections, "iptables_rule_packets_total") ==
+        "{chain=\"I\",rule=\"-m comment --comment \\\"\uFFFD\\\"\",table=\"f\"} 3\n");
 }
 
 TEST_CASE("a limit over many rules of many chains") {
@@ -318,7 +307,7 @@ TEST_CASE("a limit over many rules of many chains") {
   for (int chain = 0; chain < 10; ++chain) dump += fmt::format(":c{} - [0:0]\n", chain);
   for (int i = 0; i < 500; ++i) dump += fmt::format("[{}:0] -A c{} -m {}\n", i, i / 50, i % 25);
   const auto collections = one(collection_of(dump + "COMMIT\n"));
-  RuleSeriesOptions options;
+  RuleSeriesOptions options = options_of({}, "table,chain,rule");
   for (const std::size_t limit : {1, 16, 40, 249, 250, 251}) {
     CAPTURE(limit);
     options.max_series = limit;
@@ -336,7 +325,7 @@ TEST_CASE("a limit keeps the first series whole and counts the others") {
   collections.push_back(collection_of(web_and_mail));
   collections[0].source.family = Family::ipv4;
   collections[1].source.family = Family::ipv6;
-  RuleSeriesOptions options = options_of({}, "comment");
+  RuleSeriesOptions options = rule_series(ready_labels(true, false), {}, "comment");
   const auto packets = [&] {
     return series_of(collections, "iptables_rule_packets_total", options);
   };
@@ -352,7 +341,7 @@ TEST_CASE("a limit keeps the first series whole and counts the others") {
   options.max_series = 1;
   CHECK(packets() == "{comment=\"web\",family=\"ipv4\"} 25\n");
   CHECK(omitted() == "{family=\"ipv4\"} 2\n{family=\"ipv6\"} 3\n");
-  CHECK(make_metrics(collections, options, "1").omitted_series == 5);
+  CHECK(make_metrics(collections, options, "1").omitted_rule_series == 5);
 }
 
 }  // namespace iptables_exporter

@@ -5,19 +5,15 @@
 #include <ostream>
 #include <string>
 
-#include "dump/save_parser.h"
-
 namespace iptables_exporter {
 namespace {
 
-const LabelNames names(false, true, {});
+const std::vector<Label> labels = ready_labels(false, true);
 
-/// Whether the selector matches a value of the label comment.
-bool matches(std::string_view selector, std::string_view comment) {
-  for (const Matcher& matcher : parse_selector(selector, names)) {
-    if (!matcher.matches(comment)) return false;
-  }
-  return true;
+/// Whether the selector matches a chain of that name.
+bool matches(std::string_view selector, std::string_view name) {
+  const Chain chain{std::string(name), "", {}, {}};
+  return selects({parse_selector(selector, labels)}, {{}, {}, chain, {}});
 }
 
 template <typename Parse>
@@ -42,29 +38,30 @@ TEST_CASE("selectors match as PromQL's do") {
   const Row rows[] = {
       {"{}", "anything", true},
       {" { } ", "anything", true},
-      {R"({comment="a"})", "a", true},
-      {R"({comment="a"})", "ab", false},
-      {R"({comment=""})", "", true},
-      {R"({comment!=""})", "", false},
-      {R"({comment!="a"})", "b", true},
-      {R"({comment=~"a|bc"})", "bc", true},
-      {R"({comment=~"a|bc"})", "abc", false},  // both ends are anchored, of all alternatives
-      {R"({comment=~"a.*"})", "a\nb", true},   // as in PromQL since 3.0
-      {R"({comment=~""})", "", true},
-      {R"({comment=~"(?i)ABC"})", "abc", true},
-      {R"({comment!~"a.*"})", "ab", false},
-      {R"({comment!~"a.*"})", "b", true},
-      {"{comment=~\"a.*\",comment!=\"ab\"}", "ab", false},
-      {"{comment=~\"a.*\",comment!=\"ab\",}", "ac", true},
-      {"{\tcomment\n=~ 'a' , }", "a", true},
-      {R"({comment="say \"hi\" \\ \n\t\x41\u00fc\U0001F525\101"})",
+      {R"({chain="a"})", "a", true},
+      {R"({chain="a"})", "ab", false},
+      {R"({chain=""})", "", true},
+      {R"({chain!=""})", "", false},
+      {R"({chain!="a"})", "b", true},
+      {R"({chain=~"a|bc"})", "bc", true},
+      {R"({chain=~"a|bc"})", "abc", false},  // both ends are anchored, of all alternatives
+      {R"({chain=~"a.*"})", "a\nb", true},   // as in PromQL since 3.0
+      {R"({chain=~""})", "", true},
+      {R"({chain=~"(?i)ABC"})", "abc", true},
+      {R"({chain!~"a.*"})", "ab", false},
+      {R"({chain!~"a.*"})", "b", true},
+      {"{chain=~\"a.*\",chain!=\"ab\"}", "ab", false},
+      {"{chain=~\"a.*\",chain!=\"ab\",}", "ac", true},
+      {"{\tchain\n=~ 'a' , }", "a", true},
+      {R"({chain="say \"hi\" \\ \n\t\x41\u00fc\U0001F525\101"})",
        "say \"hi\" \\ \n\tA\u00fc\U0001F525A", true},
-      {R"({comment='it\'s'})", "it's", true},
-      {"{comment=`a\\b\n\"`}", "a\\b\n\"", true},
-      {R"({comment=~"[0-9]+"})", "123", true},
-      {"{comment=\"\u00fc\"}", "\u00fc", true},
-      {"{comment=~\".\"}", "\u00fc", true},  // a character, not a byte
-      {"{comment=~\"\uFFFD\"}", "\uFFFD", true},
+      {R"({chain='it\'s'})", "it's", true},
+      {"{chain=`a\\b\n\"`}", "a\\b\n\"", true},
+      {R"({chain=~"[0-9]+"})", "123", true},
+      {"{chain=\"\u00fc\"}", "\u00fc", true},
+      {"{chain=~\".\"}", "\u00fc", true},  // a character, not a byte
+      {"{chain=~\"\uFFFD\"}", "\uFFFD", true},
+      {"{chain=\"\uFFFD\"}", "\xff", true},  // as it is written
   };
   for (const Row& row : rows) {
     CAPTURE(row.selector);
@@ -117,41 +114,46 @@ TEST_CASE("what is wrong with a selector, and where") {
   };
   for (const Row& row : rows) {
     CAPTURE(row.selector);
-    CHECK(error_of([&] { parse_selector(row.selector, names); }) == row.error);
+    CHECK(error_of([&] { parse_selector(row.selector, labels); }) == row.error);
   }
 }
 
 TEST_CASE("labels to sum by") {
-  using Ids = std::vector<std::size_t>;
-  CHECK(parse_sum_by("", names).empty());
-  CHECK(parse_sum_by("target", names) == Ids{LabelId::target});
-  CHECK(parse_sum_by("comment,backend,table", names) ==
-        Ids{LabelId::comment, LabelId::backend, LabelId::table});
-  CHECK(error_of([] { parse_sum_by("table,", names); }) ==
+  const auto names_of = [](std::string_view text) {
+    std::vector<std::string> names;
+    for (const Label& label : parse_sum_by(text, labels)) names.push_back(label.name);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(names_of("") == Names{});
+  CHECK(names_of("target") == Names{"target"});
+  CHECK(names_of("comment,backend,table") == Names{"comment", "backend", "table"});
+  CHECK(error_of([] { parse_sum_by("table,", labels); }) ==
         "6: expected one of the labels backend, table, chain, rule, comment, target, not nothing");
-  CHECK(error_of([] { parse_sum_by("table,table", names); }) == "6: expected each label once");
-  CHECK(error_of([] { parse_sum_by("table, chain", names); }).starts_with("6: expected one of"));
+  CHECK(error_of([] { parse_sum_by("table,table", labels); }) == "6: expected each label once");
+  CHECK(error_of([] { parse_sum_by("table, chain", labels); }).starts_with("6: expected one of"));
 }
 
 TEST_CASE("labels of one's own") {
-  const CustomLabel label = parse_label("port=--dport ([0-9]+)", names);
+  const Label label = parse_label("port=--dport ([0-9]+)", labels);
   CHECK(label.name == "port");
   CHECK(label.regex->pattern() == "--dport ([0-9]+)");
-  CHECK(parse_label("policy==x=", names).regex->pattern() == "=x=");
+  CHECK(parse_label("policy==x=", labels).regex->pattern() == "=x=");
 
   for (const std::string_view name :
        {"job", "instance", "le", "quantile", "__x", "family", "backend"}) {
-    CHECK(error_of([&] { parse_label(std::string(name) + "=x", names); }) ==
+    CHECK(error_of([&] { parse_label(std::string(name) + "=x", labels); }) ==
           "0: expected a name that Prometheus does not reserve");
   }
-  CHECK(error_of([] { parse_label("chain=x", names); }) == "0: expected a name that is not taken");
-  const LabelNames with_port(false, false, {label});
+  CHECK(error_of([] { parse_label("chain=x", labels); }) == "0: expected a name that is not taken");
+  std::vector<Label> with_port = labels;
+  with_port.push_back(label);
   CHECK(error_of([&] { parse_label("port=x", with_port); }) ==
         "0: expected a name that is not taken");
-  CHECK(error_of([] { parse_label("0=x", names); }) == "0: expected NAME=REGEX with a label name");
-  CHECK(error_of([] { parse_label("=x", names); }) == "0: expected NAME=REGEX with a label name");
-  CHECK(error_of([] { parse_label("port", names); }) == "4: expected = and a regex");
-  CHECK(error_of([] { parse_label("port=a(", names); }) ==
+  CHECK(error_of([] { parse_label("0=x", labels); }) == "0: expected NAME=REGEX with a label name");
+  CHECK(error_of([] { parse_label("=x", labels); }) == "0: expected NAME=REGEX with a label name");
+  CHECK(error_of([] { parse_label("port", labels); }) == "4: expected = and a regex");
+  CHECK(error_of([] { parse_label("port=a(", labels); }) ==
         "5: expected a regular expression of RE2 (missing ): a()");
 }
 
