@@ -158,6 +158,7 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
       {{"--max-series", "99999999999999999999"},
        "--max-series needs a whole number, not 99999999999999999999"},
       {{"--help=false"}, "--help takes no value"},
+      {{"--version=false"}, "--version takes no value"},
       {{"--allow-empty=false"}, "--allow-empty takes no value"},
       {{"--allow-empty=maybe"}, "Argument 'maybe' failed to parse"},
   };

@@ -7,11 +7,31 @@
 #include <vector>
 
 namespace iptables_exporter {
+namespace {
+
+struct Words {
+  std::vector<std::string> texts;
+  std::vector<std::string> options;
+  std::size_t newline;
+};
+
+Words words_of(std::string_view bytes) {
+  RuleWords words(bytes);
+  Words found{};
+  while (const auto word = words.next()) {
+    found.texts.emplace_back(word->text);
+    found.options.emplace_back(word->option);
+  }
+  found.newline = words.newline();
+  return found;
+}
+
+}  // namespace
 
 TEST_CASE("a rule falls into words as iptables-save printed them") {
   struct Row {
     std::string_view bytes;
-    std::vector<std::string_view> words;
+    std::vector<std::string> words;
     std::size_t newline;
   };
   constexpr std::size_t npos = std::string_view::npos;
@@ -75,19 +95,83 @@ TEST_CASE("a rule falls into words as iptables-save printed them") {
   };
   for (const Row& row : rows) {
     CAPTURE(row.bytes);
-    RuleWords words(row.bytes);
-    std::vector<std::string_view> found;
-    while (const auto word = words.next()) found.push_back(word->text);
-    CHECK(found == row.words);
-    CHECK(words.newline() == row.newline);
+    const Words words = words_of(row.bytes);
+    CHECK(words.texts == row.words);
+    CHECK(words.newline == row.newline);
+  }
+}
+
+TEST_CASE("each option that quotes does so behind its match or target, and behind no other") {
+  struct Row {
+    std::string_view match_or_target;
+    std::string_view option;
+  };
+  const Row rows[] = {
+      {"-m comment", "--comment"},
+      {"-m string", "--string"},
+      {"-m string", "--hex-string"},
+      {"-m helper", "--helper"},
+      {"-m connlabel", "--label"},
+      {"-m nfacct", "--nfacct-name"},
+      {"-m cgroup", "--path"},
+      {"-m bpf", "--bytecode"},
+      {"-m u32", "--u32"},
+      {"-j LOG", "--log-prefix"},
+      {"-j NFLOG", "--nflog-prefix"},
+      {"-j ULOG", "--ulog-prefix"},
+      {"-j LED", "--led-trigger-id"},
+  };
+  for (const Row& row : rows) {
+    const std::string value = std::string(row.option) + " \"x\ny\" z\n";
+    CAPTURE(value);
+    const Words own = words_of(std::string(row.match_or_target) + " " + value);
+    CHECK(own.texts.size() == 5);
+    CHECK(own.texts.at(3) == "\"x\ny\"");
+    CHECK(own.newline == row.match_or_target.size() + value.size());
+    const Words anothers = words_of("-m tcp " + value);
+    CHECK(anothers.texts.back() == "\"x");
+    CHECK(anothers.newline == 7 + row.option.size() + 3);
+  }
+}
+
+TEST_CASE("each option whose value is a name: it may look like anything") {
+  for (const std::string option : {"-A",           "-j",
+                                   "-g",           "-i",
+                                   "-o",           "-m",
+                                   "--physdev-in", "--physdev-out",
+                                   "--name",       "--hashlimit-name",
+                                   "--match-set",  "--add-set",
+                                   "--del-set",    "--map-set",
+                                   "--label",      "--rateest-name",
+                                   "--rateest",    "--rateest1",
+                                   "--rateest2",   "--oif",
+                                   "--genre",      "--object-pinned",
+                                   "--timeout",    "--helper",
+                                   "--selctx"}) {
+    CAPTURE(option);
+    // A name -m opens no match.
+    const Words words = words_of(option + " -m comment --comment \"x y\n");
+    CHECK(words.options.at(1) == option);
+    CHECK(words.texts.back() == "y");
+    CHECK(words_of(option + " \"x y\n").texts == std::vector<std::string>{option, "\"x", "y"});
+    CHECK(words_of(option + "  -i x\n").texts == std::vector<std::string>{option, "", "-i", "x"});
+  }
+}
+
+TEST_CASE("an option without a value hides no comment") {
+  for (const std::string flag : {"-f", "--syn", "--update", "--physdev-is-bridged", "--rttl"}) {
+    CAPTURE(flag);
+    const std::string rule = flag + " -m comment --comment \"a\nCOMMIT\" -j X\n";
+    const Words words = words_of(rule);
+    CHECK(words.texts ==
+          std::vector<std::string>{flag, "-m", "comment", "--comment", "\"a\nCOMMIT\"", "-j", "X"});
+    CHECK(words.newline == rule.size() - 1);
   }
 }
 
 TEST_CASE("a value knows its option") {
-  RuleWords words("-m comment --comment -j -m x -j -g\n");
-  std::vector<std::string_view> options;
-  while (const auto word = words.next()) options.push_back(word->option);
-  CHECK(options == std::vector<std::string_view>{"", "-m", "", "--comment", "", "-m", "", "-j"});
+  CHECK(words_of("-m comment --comment -j -m x -j -g\n").options ==
+        std::vector<std::string>{"", "-m", "", "--comment", "", "-m", "", "-j"});
 }
 
 }  // namespace iptables_exporter

@@ -89,6 +89,8 @@ TEST_CASE("every form of the grammar, in pieces of every size") {
        "table f\nchain COMMIT||0,0\nrule 1,1|-j *x\nchain *x||0,0\nchain #x||0,0\nchain :x||0,0\n"
        "chain [1:2]||0,0\nrule 2,2|-g \"q\nchain a\"b||0,0\nchain \"q||0,0\nrule 3,3|-j a\"b\n"
        "chain a b||0,0\nrule 4,4|-j x\nrule 6,6|\nchain a||0,0\nrule 5,5|-j x\nincompatible 0\n"},
+      {"*f\n:a b - [0:0]\n[1:2] -A a b -j X\nCOMMIT\n",
+       "table f\nchain a b||0,0\nrule 1,2|-j X\nincompatible 0\n"},
       // Rules of a chain need not stand together.
       {"*f\n:A - [0:0]\n:B - [0:0]\n[1:1] -A A\n[2:2] -A B\n[3:3] -A A\nCOMMIT\n",
        "table f\nchain A||0,0\nrule 1,1|\nrule 3,3|\nchain B||0,0\nrule 2,2|\nincompatible 0\n"},
@@ -141,6 +143,7 @@ TEST_CASE("what is not a dump is refused, and the message says where and what") 
       {"#\n\n*f\n-A X -j Y\n",
        "line 4: expected [packets:bytes] before the rule (save with iptables-save -c): -A X -j Y"},
       {"*\n", "line 1: expected *TABLE: *"},
+      {"*f g\n", "line 1: expected *TABLE: *f g"},
       {"*f\n*g\n", "line 2: expected COMMIT before the next table: *g"},
       {"*f\nCOMMIT\n*f\n", "line 3: the table stands twice in the dump: *f"},
       {"*f\n", "the dump is cut off: table f of line 1 has no COMMIT"},
@@ -154,6 +157,10 @@ TEST_CASE("what is not a dump is refused, and the message says where and what") 
       {"*f\n:I [0:0]\n", "line 2: expected :CHAIN POLICY [packets:bytes]: :I [0:0]"},
       {"*f\n: ACCEPT [0:0]\n", "line 2: expected :CHAIN POLICY [packets:bytes]: : ACCEPT [0:0]"},
       {"*f\n:I accept [0:0]\n", "line 2: expected :CHAIN POLICY [packets:bytes]: :I accept [0:0]"},
+      {"*f\n:I 1 [0:0]\n", "line 2: expected :CHAIN POLICY [packets:bytes]: :I 1 [0:0]"},
+      {"*f\n:I AC~ [0:0]\n", "line 2: expected :CHAIN POLICY [packets:bytes]: :I AC~ [0:0]"},
+      {"*f\n:I AC@ [0:0]\n", "line 2: expected :CHAIN POLICY [packets:bytes]: :I AC@ [0:0]"},
+      {"*f\n:I AC[ [0:0]\n", "line 2: expected :CHAIN POLICY [packets:bytes]: :I AC[ [0:0]"},
       {"*f\n:I ACCEPT [0:0]x\n",
        "line 2: expected :CHAIN POLICY [packets:bytes]: :I ACCEPT [0:0]x"},
       {"*f\n:I ACCEPT [-1:0]\n",

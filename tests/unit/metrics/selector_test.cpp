@@ -56,6 +56,12 @@ TEST_CASE("selectors match as PromQL's do") {
       {R"({chain="say \"hi\" \\ \n\t\x41\u00fc\U0001F525\101"})",
        "say \"hi\" \\ \n\tA\u00fc\U0001F525A", true},
       {R"({chain='it\'s'})", "it's", true},
+      // First and last of a length in UTF-8, and beside the surrogates.
+      {R"({chain="\u0080\u07ff"})", "\u0080\u07ff", true},
+      {R"({chain="\u0100"})", "\u0100", true},
+      {R"({chain="\u0800\uffff"})", "\u0800\uffff", true},
+      {R"({chain="\ud7ff\ue000"})", "\ud7ff\ue000", true},
+      {R"({chain="\U00010000\U0010ffff"})", "\U00010000\U0010ffff", true},
       {"{chain=`a\\b\n\"`}", "a\\b\n\"", true},
       {R"({chain=~"[0-9]+"})", "123", true},
       {"{chain=\"\u00fc\"}", "\u00fc", true},
@@ -132,6 +138,22 @@ TEST_CASE("labels to sum by") {
         "6: expected one of the labels backend, table, chain, rule, comment, target, not nothing");
   CHECK(error_of([] { parse_sum_by("table,table", labels); }) == "6: expected each label once");
   CHECK(error_of([] { parse_sum_by("table, chain", labels); }).starts_with("6: expected one of"));
+}
+
+TEST_CASE("names of labels, byte by byte") {
+  const auto is_name = [](const std::string& name) {
+    return error_of([&] { parse_label(name + "=x", labels); }).empty();
+  };
+  const std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+  for (int i = 0; i < 256; ++i) {
+    const char byte = static_cast<char>(i);
+    if (byte == '=') continue;  // which ends the name
+    CAPTURE(i);
+    const bool is_letter = letters.find(byte) != std::string::npos;
+    CHECK(is_name(std::string(1, byte)) == is_letter);
+    CHECK(is_name(std::string("x") + byte) == (is_letter || (byte >= '0' && byte <= '9')));
+    CHECK(is_name(std::string("x") + byte + "y") == is_name(std::string("x") + byte));
+  }
 }
 
 TEST_CASE("labels of one's own") {
