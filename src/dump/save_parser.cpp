@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -46,6 +47,35 @@ std::optional<Counters> consume_counters(std::string_view& rest) {
   if (consume(rest, "[") && consume_number(rest, counters.packets) && consume(rest, ":") &&
       consume_number(rest, counters.bytes) && consume(rest, "]")) {
     return counters;
+  }
+  return std::nullopt;
+}
+
+/// Whether `version`, as "1.8.9", is before 1.8.`patch`. Nothing if it is no version.
+std::optional<bool> is_before_1_8(std::string_view version, unsigned patch) {
+  std::array<unsigned, 3> parts{};
+  const char* at = version.data();
+  const char* const end = at + version.size();
+  for (unsigned& part : parts) {
+    const auto [number_end, error] = std::from_chars(at, end, part);
+    if (error != std::errc()) return std::nullopt;
+    at = number_end;
+    if (at == end || *at != '.') break;
+    ++at;
+  }
+  return parts < std::array{1U, 8U, patch};
+}
+
+/// See the table of versions above SaveParser.
+std::optional<Backend> variant_of(std::string_view command, std::string_view version,
+                                  bool says_nf_tables) {
+  if (says_nf_tables || command.starts_with("xtables-") ||
+      command.find("-nft-") != std::string_view::npos) {
+    return Backend::nft;
+  }
+  if (command.find("-legacy-") != std::string_view::npos) return Backend::legacy;
+  if (is_before_1_8(version, 2) == true || is_before_1_8(version, 8) == false) {
+    return Backend::legacy;
   }
   return std::nullopt;
 }
@@ -156,6 +186,9 @@ void SaveParser::parse_rule(std::string_view line) {
   if (!consume(rest, " -A ")) fail("expected -A CHAIN after the counters", line);
   if (!in_table_) fail("expected *TABLE before the first rule", line);
   Chain& chain = chain_of_rule(line, rest);
+  // Many versions print a blank behind some rules; quotes are closed where a line ends.
+  rest.remove_suffix(rest.size() - (rest.find_last_not_of(' ') + 1));
+  if (is_unreadable(rest)) ++ruleset_.unreadable_rules;
   chain.rules.push_back({std::string(rest), *counters});
 }
 
@@ -208,9 +241,7 @@ void SaveParser::parse_header(std::string_view rest) {
   generated_line_number_ = line_number_;
   ruleset_.version = rest.substr(0, rest.find(' '));
   rest.remove_prefix(ruleset_.version.size());
-  // Debian 10's xtables-save does not say that it is the one of nf_tables.
-  const bool is_nft = rest.starts_with(" (nf_tables)") || command.starts_with("xtables-");
-  ruleset_.variant = is_nft ? "nf_tables" : "legacy";
+  ruleset_.variant = variant_of(command, ruleset_.version, rest.starts_with(" (nf_tables)"));
 }
 
 void SaveParser::fail(std::string_view problem, std::string_view line) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,12 @@ namespace {
 std::uint64_t saturating_sum(std::uint64_t a, std::uint64_t b) {
   const std::uint64_t sum = a + b;
   return sum < a ? std::numeric_limits<std::uint64_t>::max() : sum;
+}
+
+/// As iptables calls its backends in the header of a dump.
+std::string_view variant_name(std::optional<Backend> variant) {
+  if (!variant) return "";
+  return *variant == Backend::nft ? "nf_tables" : "legacy";
 }
 
 void add(Series<Counters>& series, const std::string& labels, const Counters& counters) {
@@ -61,7 +68,7 @@ class MetricsBuilder {
     const Source& source = collection.source;
     if (!ruleset.version.empty()) {
       gauge("iptables_info", "Constant 1, with variant and version of iptables-save.")[label_text(
-          source, {{"variant", ruleset.variant}, {"version", ruleset.version}})] = 1;
+          source, {{"variant", variant_name(ruleset.variant)}, {"version", ruleset.version}})] = 1;
     }
     gauge("iptables_incompatible_tables",
           "Number of tables that iptables-save cannot show, or not whole.")[labels] =
@@ -71,6 +78,9 @@ class MetricsBuilder {
             "Whether there are legacy tables that are not shown.")[labels] =
           *collection.hidden_legacy_tables ? 1 : 0;
     }
+    gauge("iptables_unreadable_rules",
+          "Number of rules that iptables-save could not read whole.")[labels] =
+        static_cast<double>(ruleset.unreadable_rules);
     const std::size_t omitted_before = omitted_rule_series();
     for (Table& table : ruleset.tables) add_table(table, source);
     metrics_.omitted_rule_series = omitted_rule_series();

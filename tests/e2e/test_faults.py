@@ -83,12 +83,23 @@ class Command(FaultCase):
         self.assert_whole(run.out)
 
     def test_journal_takes_the_priority_from_the_line(self) -> None:
+        # The stream that systemd names is the one at stderr; here a shell knows its name.
+        named = ("sh", "-c", 'JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2) exec "$@"', "sh")
         self.fake("exit 1")
-        run = self.export(variables={"JOURNAL_STREAM": "8:1"})
-        self.assertRegex(run.err, rb"\A<3>iptables_exporter: error: .*\n\Z")
+        run = self.export(before=named)
+        self.assertEqual(run.err, b"<3>iptables_exporter: error: iptables-save exited with status 1\n")
         self.fake("echo look out >&2; dump")
-        run = self.export(variables={"JOURNAL_STREAM": "8:1"})
-        self.assertRegex(run.err, rb"\A<4>iptables_exporter: warning: .*\n\Z")
+        run = self.export(before=named)
+        self.assertEqual(run.err, b"<4>iptables_exporter: warning: iptables-save: look out\n")
+
+    def test_stderr_is_another_than_the_journal(self) -> None:
+        """JOURNAL_STREAM merely inherited, as by a shell in a desktop."""
+        self.fake("exit 1")
+        device, inode = os.stat("/dev/null").st_dev, os.stat("/dev/null").st_ino
+        for stream in ("8:1", f"{device}:{inode}", "", "junk"):
+            with self.subTest(stream):
+                run = self.export(variables={"JOURNAL_STREAM": stream})
+                self.assertEqual(run.err, b"iptables_exporter: error: iptables-save exited with status 1\n")
 
     def test_killed_by_a_signal(self) -> None:
         before, during, after = "", f"head -c 100 {self.dump};", "dump;"
@@ -222,6 +233,24 @@ class Killed(FaultCase):
                     self.assert_no_process_left()
                     self.assertEqual(self.target.read_bytes(), old)
                     self.assert_only_target()
+
+    def test_ended_as_pid_1(self) -> None:
+        """As in a container: the kernel does not let a signal kill it."""
+        old = self.write_old_output()
+        started = self.directory / "started"
+        for name in ("TERM", "INT", "HUP"):
+            with self.subTest(name):
+                started.unlink(missing_ok=True)
+                self.fake(f"head -c 100 {self.dump}; : >{started}; sleep 1000")
+                process = self.start("-o", self.target, before=("unshare", "--pid", "--fork"))
+                eventually(started.exists, "iptables-save runs")
+                (pid,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                number = signal.Signals[f"SIG{name}"]
+                os.kill(int(pid), number)
+                run = finish(process)
+                self.assertEqual((run.status, run.err), (128 + number, b""))
+                self.assertEqual(self.target.read_bytes(), old)
+                self.assert_only_target()
 
     def test_ignored_signals_stay_ignored(self) -> None:
         """As nohup wants it."""
@@ -368,6 +397,12 @@ class Target(FaultCase):
         run = self.export("-o", self.target)
         self.assert_output_failed(run, str(self.target.parent))
         self.assertFalse(self.target.parent.exists())
+
+    def test_directory_that_may_be_written_but_not_read(self) -> None:
+        os.chown(self.target.parent, 65534, 65534)
+        self.target.parent.chmod(0o300)
+        self.assert_success(self.export("-o", self.target, before=NOBODY))
+        self.assert_whole(self.target.read_bytes())
 
     def test_read_only(self) -> None:
         with mounted(self.target.parent, "-t", "tmpfs", "none"):

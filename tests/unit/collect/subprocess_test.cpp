@@ -2,21 +2,36 @@
 
 #include <doctest/doctest.h>
 
-#include <cerrno>
 #include <csignal>
 #include <fstream>
 #include <iterator>
 #include <ostream>
 #include <thread>
+#include <variant>
+
+#include "base/signals.h"
 
 namespace iptables_exporter {
 namespace {
 
-using End = SubprocessResult::End;
 using namespace std::chrono_literals;
 
 /// A bound that only a broken program reaches.
-constexpr auto ample = 60s;
+Clock::time_point ample() { return Clock::now() + 60s; }
+
+std::string shown(const End& end) {
+  struct {
+    std::string operator()(const NotRun& not_run) const { return not_run.why; }
+    std::string operator()(const Exited& exited) const {
+      return "exited " + std::to_string(exited.status);
+    }
+    std::string operator()(const Killed& killed) const {
+      return "killed " + std::to_string(killed.signal);
+    }
+    std::string operator()(const TimedOut&) const { return "timed out"; }
+  } show;
+  return std::visit(show, end);
+}
 
 Subprocess shell(std::string script, std::string& output) {
   return {"/bin/sh",
@@ -38,44 +53,41 @@ bool is_alive(const std::string& pid) {
 TEST_CASE("how a process ended, and what it said") {
   struct Row {
     std::string_view script;
-    End end;
-    int code;
+    std::string_view end;
     std::string_view output;
     std::string_view stderr_text;
   };
   const Row rows[] = {
-      {"true", End::exited, 0, "", ""},
-      {"echo out; echo err >&2; exit 3", End::exited, 3, "out\n", "err\n"},
-      {"echo out; kill -9 $$", End::killed, SIGKILL, "out\n", ""},
-      {"exec >&-; exit 4", End::exited, 4, "", ""},
-      {"cat", End::exited, 0, "", ""},  // stdin is empty
-      {"echo $LC_ALL $HOME", End::exited, 0, "C\n", ""},
+      {"true", "exited 0", "", ""},
+      {"echo out; echo err >&2; exit 3", "exited 3", "out\n", "err\n"},
+      {"echo out; kill -9 $$", "killed 9", "out\n", ""},
+      {"exec >&-; exit 4", "exited 4", "", ""},
+      {"cat", "exited 0", "", ""},  // stdin is empty
+      {"echo $LC_ALL $HOME", "exited 0", "C\n", ""},
   };
   for (const Row& row : rows) {
     CAPTURE(row.script);
     std::string output;
-    const auto results = run_side_by_side({shell(std::string(row.script), output)}, ample);
+    const auto results = run_side_by_side({shell(std::string(row.script), output)}, ample());
     REQUIRE(results.size() == 1);
-    CHECK(results[0].end == row.end);
-    CHECK(results[0].code == row.code);
+    CHECK(shown(results[0].end) == row.end);
     CHECK(output == row.output);
     CHECK(results[0].stderr_text == row.stderr_text);
   }
 }
 
 TEST_CASE("what cannot be started says why") {
-  const auto results =
-      run_side_by_side({{"/nonexistent/command", {"command"}, {}, [](std::string_view) {}}}, ample);
-  CHECK(results[0].end == End::not_run);
-  CHECK(results[0].code == ENOENT);
+  const auto results = run_side_by_side(
+      {{"/nonexistent/command", {"command"}, {}, [](std::string_view) {}}}, ample());
+  CHECK(shown(results[0].end) == "cannot run command: No such file or directory");
 }
 
 TEST_CASE("both streams are drained, of stderr only the beginning is kept") {
   std::string output;
   const auto results = run_side_by_side(
       {shell("head -c 3000000 /dev/zero | tr '\\0' e >&2; head -c 3000000 /dev/zero", output)},
-      ample);
-  CHECK(results[0].end == End::exited);
+      ample());
+  CHECK(shown(results[0].end) == "exited 0");
   CHECK(output == std::string(3'000'000, '\0'));
   CHECK(results[0].stderr_text == std::string(4096, 'e'));
 }
@@ -85,8 +97,8 @@ TEST_CASE("after the timeout all that it started is killed") {
                              "echo $$; exec sleep 1000 >&- 2>&-"}) {
     CAPTURE(script);
     std::string output;
-    const auto results = run_side_by_side({shell(script, output)}, 200ms);
-    CHECK(results[0].end == End::timed_out);
+    const auto results = run_side_by_side({shell(script, output)}, Clock::now() + 200ms);
+    CHECK(shown(results[0].end) == "timed out");
     const std::string pid = output.substr(0, output.find('\n'));
     while (is_alive(pid)) std::this_thread::sleep_for(1ms);  // killed, but it takes its time
   }
@@ -104,9 +116,9 @@ TEST_CASE("several run at once and end one by one") {
                  directory + "; echo 1; exit 1",
              first),
        shell("until mkdir " + directory + "/x 2>/dev/null; do :; done; echo 2; exit 2", second)},
-      ample);
-  CHECK(results[0].code == 1);
-  CHECK(results[1].code == 2);
+      ample());
+  CHECK(shown(results[0].end) == "exited 1");
+  CHECK(shown(results[1].end) == "exited 2");
   CHECK(first == "1\n");
   CHECK(second == "2\n");
 }
@@ -115,7 +127,15 @@ TEST_CASE("what a reader throws passes through, and nothing is left running") {
   Subprocess subprocess{"/bin/sh", {"sh", "-c", "echo; sleep 1000"}, {}, [](std::string_view) {
                           throw std::runtime_error("enough");
                         }};
-  CHECK_THROWS_WITH_AS(run_side_by_side({subprocess}, ample), "enough", std::runtime_error);
+  CHECK_THROWS_WITH_AS(run_side_by_side({subprocess}, ample()), "enough", std::runtime_error);
+}
+
+TEST_CASE("a termination signal is no end of a subprocess, but ours") {
+  std::string output;
+  Subprocess subprocess = shell("echo; sleep 1000", output);
+  subprocess.on_stdout = [](std::string_view) { ::raise(SIGTERM); };
+  // What was held back is taken by then, so that it does not end the tests.
+  CHECK_THROWS_AS(run_side_by_side({subprocess}, ample()), Interrupted);
 }
 
 }  // namespace iptables_exporter

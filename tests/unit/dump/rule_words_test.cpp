@@ -174,4 +174,27 @@ TEST_CASE("a value knows its option") {
         std::vector<std::string>{"", "-m", "", "--comment", "", "-m", "", "-j"});
 }
 
+TEST_CASE("rules that say that iptables could not read them whole") {
+  struct Row {
+    std::string_view rule;
+    bool is_unreadable;
+  };
+  const Row rows[] = {
+      {"", false},
+      {"-p tcp -m tcp -j DNAT [unsupported revision]", true},
+      {"-p tcp -m multiport [unsupported revision] -j ACCEPT", true},
+      {"-m comment --comment x -m multiport [unsupported revision]", true},
+      {"-m comment --comment \"x [unsupported revision] y\" -j X", false},
+      {"-m comment --comment \"-j X [unsupported revision]\" -j X", false},
+      {"-j LOG --log-prefix \"[unsupported revision]\"", false},
+      {"-m set --match-set x [unsupported revision]", false},
+      {"-j DNAT [unsupported", false},
+      {"-j DNAT [unsupported revisions]", false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.rule);
+    CHECK(is_unreadable(row.rule) == row.is_unreadable);
+  }
+}
+
 }  // namespace iptables_exporter

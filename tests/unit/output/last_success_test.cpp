@@ -35,7 +35,8 @@ TEST_CASE("the last success is read from what an earlier run wrote") {
       {"x\niptables_last_success_timestamp_seconds inf\n", {}, {}},
       {"x\niptables_last_success_timestamp_seconds -1\n", {}, {}},
       {"x\niptables_last_success_timestamp_seconds 1e999\n", {}, {}},
-      {"x\niptables_last_success_timestamp_seconds 99999999999\n", {}, {}},  // the future
+      {"x\niptables_last_success_timestamp_seconds 2000000000\n", {}, 2e9},
+      {"x\niptables_last_success_timestamp_seconds 2000000000.1\n", {}, {}},  // the future
       {"x\niptables_last_success_timestamp_seconds 17 18\n", {}, {}},
   };
   const TemporaryDirectory directory;
@@ -43,22 +44,22 @@ TEST_CASE("the last success is read from what an earlier run wrote") {
   for (const Row& row : rows) {
     CAPTURE(row.text);
     write_file(path, row.text);
-    CHECK(previous_last_success(path, row.source) == row.seconds);
+    CHECK(previous_last_success(path, row.source, 2e9) == row.seconds);
   }
 }
 
 TEST_CASE("whatever else stands there says nothing, at once") {
   const TemporaryDirectory directory;
-  CHECK(previous_last_success(directory / "missing.prom", {}) == std::nullopt);
-  CHECK(previous_last_success(directory.path().string(), {}) == std::nullopt);
-  CHECK(previous_last_success("/dev/zero", {}) == std::nullopt);
+  CHECK(previous_last_success(directory / "missing.prom", {}, 2e9) == std::nullopt);
+  CHECK(previous_last_success(directory.path().string(), {}, 2e9) == std::nullopt);
+  CHECK(previous_last_success("/dev/zero", {}, 2e9) == std::nullopt);
   const std::string fifo = directory / "fifo.prom";
   REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
-  CHECK(previous_last_success(fifo, {}) == std::nullopt);
+  CHECK(previous_last_success(fifo, {}, 2e9) == std::nullopt);
   const std::string huge = directory / "huge.prom";
   write_file(huge, "");
   std::filesystem::resize_file(huge, std::uintmax_t{1} << 40);
-  CHECK(previous_last_success(huge, {}) == std::nullopt);
+  CHECK(previous_last_success(huge, {}, 2e9) == std::nullopt);
 }
 
 }  // namespace iptables_exporter

@@ -1,4 +1,4 @@
-#include "collect/command_path.h"
+#include "collect/command.h"
 
 #include <doctest/doctest.h>
 
@@ -48,6 +48,42 @@ TEST_CASE("a command is the first executable file of its name") {
   CHECK_THROWS_WITH_AS(find_command("save", {"/nonexistent", dir}),
                        ("save is not in /nonexistent:" + dir + ": install iptables").c_str(),
                        std::runtime_error);
+}
+
+TEST_CASE("the command that shows a source") {
+  CHECK(save_command({}) == "iptables-save");
+  CHECK(save_command({Family::ipv4, {}}) == "iptables-save");
+  CHECK(save_command({Family::ipv6, {}}) == "ip6tables-save");
+  CHECK(save_command({{}, Backend::legacy}) == "iptables-legacy-save");
+  CHECK(save_command({Family::ipv6, Backend::nft}) == "ip6tables-nft-save");
+}
+
+TEST_CASE("the backend of a command is that of the program it leads to") {
+  const TemporaryDirectory directory;
+  namespace fs = std::filesystem;
+  struct Row {
+    std::string program;
+    std::optional<Backend> backend;
+  };
+  const Row rows[] = {
+      {"xtables-nft-multi", Backend::nft},     {"xtables-legacy-multi", Backend::legacy},
+      {"xtables-compat-multi", Backend::nft},  {"xtables-multi", Backend::legacy},
+      {"iptables-multi", Backend::legacy},     {"iptables-save", std::nullopt},
+      {"not-xtables-nft-multi", std::nullopt},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.program);
+    const std::string program = directory / row.program;
+    const std::string link = directory / "link";
+    const std::string command = directory / "command";
+    write_file(program, "");
+    fs::create_symlink(row.program, link);
+    fs::create_symlink(link, command);
+    CHECK(backend_of_command(program) == row.backend);
+    CHECK(backend_of_command(command) == row.backend);
+    for (const std::string& path : {program, link, command}) fs::remove(path);
+  }
+  CHECK(backend_of_command(directory / "missing") == std::nullopt);
 }
 
 }  // namespace iptables_exporter

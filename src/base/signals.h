@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <csignal>
+
+#include "base/unique_fd.h"
+
+namespace iptables_exporter {
+
+/// Thrown when a termination signal came: what was begun is undone on the way, and main() ends by
+/// it. No std::exception, for no handler of errors may take it for one.
+struct Interrupted {
+  int signal;
+};
+
+/// Holds back SIGHUP, SIGINT, SIGQUIT and SIGTERM for its lifetime, so that there is time to clean
+/// up, and SIGCHLD. One that came meanwhile takes its course when this ends: it ends the process.
+/// Signals that the process was started to ignore or block (nohup) are left alone.
+class HeldSignals {
+ public:
+  HeldSignals();
+  ~HeldSignals();
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+
+  /// A descriptor that polls readable once one of them waits. Throws std::system_error.
+  UniqueFd make_fd() const;
+
+ private:
+  sigset_t held_;
+  sigset_t before_;
+};
+
+/// Takes what waits at a descriptor of HeldSignals. Throws Interrupted.
+void take_signals(const UniqueFd& signal_fd);
+
+/// Waits until a child ends, while SIGCHLD is held, or for this long.
+void wait_for_sigchld(std::chrono::milliseconds time);
+
+}  // namespace iptables_exporter
