@@ -79,7 +79,7 @@ def ruleset(random: Random) -> list[Table]:
         chains = [*builtin, *(Chain(chain, b"-", 0, 0) for chain in random.sample(own, 4))]
         rules = [_rule(random, chain.name) for chain in chains for _ in range(random.randint(0, 8))]
         tables.append(Table(name, chains, rules))
-    return tables
+    return tables if any(table.rules for table in tables) else ruleset(random)
 
 
 def dump(tables: Sequence[Table]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -26,6 +27,12 @@ Vector = dict[Labels, int]  # without the metric's name and empty labels, as Pro
 def prometheus() -> str | None:
     missing = [tool for tool in ("prometheus", "promtool") if not shutil.which(tool)]
     return f"needs {missing[0]} (prometheus)" if missing else None
+
+
+def version() -> tuple[int, int]:
+    """Major and minor."""
+    done = subprocess.run(["prometheus", "--version"], capture_output=True, text=True, check=True)
+    return tuple(map(int, re.search(r"version (\d+)\.(\d+)", done.stdout + done.stderr).groups()))
 
 
 class Refused(Exception):
