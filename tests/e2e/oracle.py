@@ -24,7 +24,7 @@ class Malformed(ValueError):
 @dataclass
 class Rule:
     chain: bytes
-    text: bytes  # what stands after "-A CHAIN "
+    text: bytes  # what stands after "-A CHAIN ", to the end of its last word
     packets: int
     bytes: int
 
@@ -44,20 +44,25 @@ class Table:
     rules: list[Rule] = field(default_factory=list)
 
 
-# A quote opens only at the start of a word, never in the word after -A, -j or -g, and what it
-# quotes may run over newlines. Everything else is raw. (?>) and *+ keep the first reading final.
+# A quote opens only as the value of an option that quotes (1.8.7 prints two blanks before one), and
+# what it quotes may run over newlines. Everything else is raw; the words after -A, -j and so on are
+# names, whatever they look like. (?>) and *+ keep the first reading final.
+_QUOTING_OPTION = (
+    rb"--(?:comment|string|hex-string|helper|label|nfacct-name|path|bytecode|u32|log-prefix"
+    rb"|nflog-prefix|ulog-prefix|led-trigger-id)"
+)
 _SAVE_LINE = re.compile(
     rb"""(?sx)
     (?: \#[^\n]*
       | \*(?P<table>[^\n]+)
       | :(?P<chain>\S+)\ (?P<policy>\S+)\ \[(?P<chain_packets>\d+):(?P<chain_bytes>\d+)\]
       | \[(?P<packets>\d+):(?P<bytes>\d+)\]\ -A\ (?P<rule_chain>\S+)
-        (?P<text> (?: \ (?> -[jg]\ [^\ \n]+
-                          | "(?:[^"\\]|\\.)*+"
-                          | [^\ "\n][^\ \n]*+
-                          | ) )*+ )
+        (?P<text> (?: \ (?> -[jgiom]\ [^\ \n]*+
+                          | %s\ +"(?:[^"\\]|\\.)*+"[^\ \n]*+
+                          | (?!%s\ +")[^\ \n]*+ ) )*+ )
       | (?P<commit>COMMIT)
     )\n"""
+    % (_QUOTING_OPTION, _QUOTING_OPTION)
 )
 
 
@@ -84,7 +89,8 @@ def read_save(dump: bytes) -> list[Table]:
             open_table.chains.append(Chain(line["chain"], line["policy"], packets, octets))
         elif line["rule_chain"] is not None:
             packets, octets = int(line["packets"]), int(line["bytes"])
-            open_table.rules.append(Rule(line["rule_chain"], line["text"][1:], packets, octets))
+            text = line["text"][1:].rstrip(b" ")
+            open_table.rules.append(Rule(line["rule_chain"], text, packets, octets))
     if open_table is not None:
         raise Malformed(f"table {open_table.name!r} has no COMMIT")
     return tables

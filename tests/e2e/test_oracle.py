@@ -42,13 +42,14 @@ SAVE = b"""\
 *filter
 :INPUT ACCEPT [7:8]
 :a"b - [0:0]
-[1:2] -A INPUT ! -i x"y -m comment --comment "a \\"b\\" \\\\
+[1:2] -A INPUT ! -i "x -m comment --comment "a \\"b\\" \\\\
 COMMIT
 [9:9] -A EVIL -j DROP\xff" -j a"b
 [3:4] -A INPUT -m comment --comment bare -g a"b
+[0:0] -A INPUT -m recent --name "x -i --comment -o "y  -j NFLOG --nflog-prefix  " a  " \n\
 [5:18446744073709551615] -A INPUT -m comment --comment "\xfe"
 [5:6] -A INPUT -m comment --comment "\xfd"
-[0:0] -A a"b
+[0:0] -A a"b  \n\
 COMMIT
 # Completed on Mon Nov 23 14:10:23 2026
 """
@@ -59,7 +60,8 @@ BROKEN_SAVE = {
     "rule without counters": (b"[3:4] -A", b"-A"),
     "chain without counters": (b" [7:8]", b""),
     "counters cut": (b"[3:4] -A", b"[3:4 -A"),
-    "quote without end": (b'"\xfd"', b'"\xfd'),
+    "quote without end": (b'-A a"b  ', b'-A a"b -m comment --comment "x'),
+    "newline in a name": (b'"y  -j', b'"y\n  -j'),
     "rule outside of a table": (b"*filter\n", b""),
 }
 
@@ -89,8 +91,9 @@ class ReadingSave(unittest.TestCase):
         self.assertEqual(
             [rule.text for rule in table.rules],
             [
-                b'! -i x"y -m comment --comment "a \\"b\\" \\\\\nCOMMIT\n[9:9] -A EVIL -j DROP\xff" -j a"b',
+                b'! -i "x -m comment --comment "a \\"b\\" \\\\\nCOMMIT\n[9:9] -A EVIL -j DROP\xff" -j a"b',
                 b'-m comment --comment bare -g a"b',
+                b'-m recent --name "x -i --comment -o "y  -j NFLOG --nflog-prefix  " a  "',
                 b'-m comment --comment "\xfe"',
                 b'-m comment --comment "\xfd"',
                 b"",
@@ -109,10 +112,10 @@ class ReadingSave(unittest.TestCase):
         families = expected(SAVE)
         self.assertEqual(families["iptables_rule_packets_total"][series], 10)
         self.assertEqual(families["iptables_rule_bytes_total"][series], 2**64 - 1)
-        self.assertEqual(len(families["iptables_rule_packets_total"]), 4)
+        self.assertEqual(len(families["iptables_rule_packets_total"]), 5)
         self.assertEqual(
             families["iptables_rules"],
-            {labels(chain="INPUT", table="filter"): 4, labels(chain='a"b', table="filter"): 1},
+            {labels(chain="INPUT", table="filter"): 5, labels(chain='a"b', table="filter"): 1},
         )
         self.assertEqual(
             families["iptables_default_bytes_total"],
