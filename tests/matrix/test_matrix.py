@@ -1,0 +1,378 @@
+"""The real iptables of every Debian that lives, each in a root of its own, on both backends.
+
+The program runs inside of each root, as it would there. What it shows is compared with an independent
+reading of that iptables' dump, with what the rules were meant to be, and between versions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import os
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+
+import support  # noqa: E402
+from oracle import COUNTER_FAMILIES, Family, Labels, expected, labels, read_save  # noqa: E402
+from random_rules import DIFFERENT, TABLES, RandomRules, Rule  # noqa: E402
+from support import ExporterTestCase, Network, Run, netfilter, private_namespaces, value  # noqa: E402
+
+SUITES = ("bullseye", "bookworm", "trixie", "sid")  # oldest first
+FAMILIES = ("ipv4", "ipv6")
+BACKENDS = ("nft", "legacy")
+VARIANTS = {"nft": "nf_tables", "legacy": "legacy"}
+ROOTS = Path("/mnt")  # a tmpfs in our own mount namespace: nothing to clean up
+SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().getrandbits(32)))
+PAYLOADS = (b"x" * 100, b"y", b"")
+RULES = 60  # of one writer, family and backend
+
+
+def make_roots() -> None:
+    """In a mount namespace of our own, but while there is a network."""
+    clone_newns = 0x00020000
+    if ctypes.CDLL(None, use_errno=True).unshare(clone_newns) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", ROOTS], check=True)
+    script = Path(__file__).with_name("make_root")
+    making = {}
+    for suite in SUITES:
+        with (ROOTS / f"{suite}.log").open("wb") as log:
+            command = [script, suite, ROOTS / suite]
+            making[suite] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    for suite, process in making.items():
+        if process.wait() != 0:
+            sys.exit(f"make_root {suite}:\n" + (ROOTS / f"{suite}.log").read_text(errors="replace"))
+
+
+def setUpModule() -> None:
+    for root in (ROOTS / suite for suite in SUITES):
+        subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
+        shutil.copytree(support.EXPORTER.parent, root / support.EXPORTER.parent.relative_to("/"))
+        # Only what the program needs: the machine's own /dev is out of reach.
+        subprocess.run(["cp", "--archive", "/dev/null", root / "dev"], check=True)
+
+
+class Host(Network):
+    """A network namespace, seen from one root and with one family and backend of iptables."""
+
+    def __init__(self, suite: str, backend: str, family: str = "ipv4") -> None:
+        super().__init__(backend)
+        self.suite = suite
+        self.family = family
+
+    @property
+    def root(self) -> Path:
+        return ROOTS / self.suite
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        return ("--backend", self.backend, "--family", self.family)
+
+    def command(self, suffix: str = "") -> tuple[str, ...]:
+        name = "ip6tables" if self.family == "ipv6" else "iptables"
+        return ("chroot", str(self.root), f"/usr/sbin/{name}-{self.backend}{suffix}")
+
+    def iptables(self, *arguments: str | bytes) -> None:
+        self.run(*self.command(), "--wait", *arguments)
+
+    def save(self) -> bytes:
+        return self.run(*self.command("-save"), "-c")
+
+    def export(self, *arguments: str | Path, **options: object) -> Run:
+        return super().export(*arguments, before=("chroot", str(self.root)), **options)
+
+    def send_udp(self, port: int, *payloads: bytes) -> None:
+        """And a TCP connection is begun. What rules make of it is theirs to say: nothing is waited for."""
+        is_ipv6 = self.family == "ipv6"
+        domain, address = (socket.AF_INET6, "::1") if is_ipv6 else (socket.AF_INET, "127.0.0.1")
+        with self.entered():
+            for payload in payloads:
+                with socket.socket(domain, socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+                    udp.sendto(payload, (address, port))
+            with socket.socket(domain) as tcp, contextlib.suppress(OSError):
+                tcp.setblocking(False)
+                tcp.connect((address, 80))
+
+
+class Matrix(ExporterTestCase):
+    def assert_series(self, run: Run, dump: bytes) -> None:
+        """The counter series are those of the dump, in its order."""
+        families = run.metrics
+        for name, series in expected(dump).items():
+            written = families[name].samples if name in families else {}
+            without = [(without_source(key), number) for key, number in written.items()]
+            self.assertEqual(without, [(key, str(number)) for key, number in series.items()], name)
+
+
+def without_source(series: Labels) -> Labels:
+    return tuple((name, text) for name, text in series if name not in ("backend", "family"))
+
+
+class SameRules(Matrix):
+    """Rules of each version, read by each."""
+
+    def test_random_rules(self) -> None:
+        print(f"E2E_SEED={SEED}")
+        for writer in SUITES:
+            for backend in BACKENDS:
+                for family in FAMILIES:
+                    with self.subTest(writer=writer, backend=backend, family=family, seed=SEED):
+                        self.write_and_read(writer, backend, family)
+
+    def write_and_read(self, writer: str, backend: str, family: str) -> None:
+        random_rules = RandomRules(SEED, family)
+        rules = random_rules.rules(RULES)
+        with Host(writer, backend, family) as host:
+            for table, chains in random_rules.own_chains.items():
+                for chain in chains:
+                    host.iptables("-t", table, "-N", chain)
+            host.iptables("-t", "mangle", "-N", DIFFERENT)
+            for packets, rule in enumerate(rules):
+                counters = ("-c", str(packets), str(2**64 - 1 - packets))
+                host.iptables("-t", rule.table, "-A", rule.chain, *counters, *rule.words)
+            # Sees everything before a rule can drop it.
+            host.iptables("-t", "raw", "-I", "OUTPUT", "-p", "udp", "-m", "udp", "--dport", "5353")
+            sentinel = Rule("raw", b"OUTPUT", ())
+            host.send_udp(5353, *PAYLOADS)
+
+            shown = {}
+            for host.suite in SUITES:
+                with self.subTest(reader=host.suite):
+                    shown[host.suite] = self.read(host, [sentinel, *rules])
+            # What an older one does not know of, it leaves out (before 1.8.9) without a word.
+            newer = SUITES[SUITES.index(writer) :]
+            for reader in newer[1:]:
+                with self.subTest("the same", reader=reader):
+                    self.assert_same(shown[newer[0]], shown[reader])
+
+    def read(self, host: Host, rules: list[Rule]) -> dict[str, Family]:
+        run, dump = host.export_when_quiet(*host.source)
+        self.assert_success(run)
+        self.assert_series(run, dump)
+        families = run.metrics
+        self.assertEqual(set(families["iptables_scrape_success"].samples.values()), {"1"})
+
+        header = 48 if host.family == "ipv6" else 28
+        octets = sum(header + len(payload) for payload in PAYLOADS)
+        sent = labels(
+            backend=host.backend, chain="OUTPUT", family=host.family,
+            rule="-p udp -m udp --dport 5353", table="raw",
+        )  # fmt: skip
+        self.assertEqual(value(families, "iptables_rule_packets_total", sent), str(len(PAYLOADS)))
+        self.assertEqual(value(families, "iptables_rule_bytes_total", sent), str(octets))
+
+        # The kernel holds the rules that were meant, and their comments are read as they were meant.
+        run, dump = host.export_when_quiet(*host.source, "--sum-by", "table,comment")
+        self.assert_success(run)
+        by_comment: dict[tuple[str, str], int] = {}
+        for table in read_save(dump):
+            for chain in table.chains:
+                meant = [r for r in rules if (r.table.encode(), r.chain) == (table.name, chain.name)]
+                found = [r for r in table.rules if r.chain == chain.name]
+                self.assertEqual(len(found), len(meant), (table.name, chain.name))
+                for rule, counters in zip(meant, found):
+                    key = (rule.comment.decode("utf-8", "replace"), rule.table)
+                    by_comment[key] = by_comment.get(key, 0) + counters.packets
+        samples = run.metrics["iptables_rule_packets_total"].samples
+        shown = {tuple(text for _, text in without_source(key)): int(n) for key, n in samples.items()}
+        self.assertEqual(shown, by_comment)
+        return families
+
+    def assert_same(self, one: dict[str, Family], other: dict[str, Family]) -> None:
+        for name in COUNTER_FAMILIES:
+            self.assertEqual(*(dict(comparable(families[name])) for families in (one, other)), name)
+        name = "iptables_ruleset_hash"
+        hashes = [
+            {key: text for key, text in families[name].samples.items() if dict(key)["table"] != "mangle"}
+            for families in (one, other)
+        ]
+        self.assertEqual(*hashes)
+        self.assertEqual(len(hashes[0]), len(TABLES) - 1)
+
+
+def comparable(family: Family) -> list[tuple[Labels, str]]:
+    return [(key, text) for key, text in family.samples.items() if dict(key)["chain"] != DIFFERENT.decode()]
+
+
+def on_each(*backends: str) -> Callable[[Callable], Callable]:
+    """The test once for each version, family and one of these backends, in a namespace of its own."""
+
+    def decorated(test: Callable[[Matrix, Host], None]) -> Callable[[Matrix], None]:
+        def each(self: Matrix) -> None:
+            for suite, backend, family in itertools.product(SUITES, backends, FAMILIES):
+                with self.subTest(suite=suite, backend=backend, family=family):
+                    with Host(suite, backend, family) as host:
+                        test(self, host)
+
+        return each
+
+    return decorated
+
+
+class EachVersion(Matrix):
+    """What differs between versions, and must not between what is shown of them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hashes: set[str] = set()  # of the same rules on all versions
+
+    @on_each(*BACKENDS)
+    def test_a_rule_ends_with_its_last_word(self, host: Host) -> None:
+        rule = "-p tcp -m tcp --dport 80"
+        host.iptables("-A", "INPUT", *rule.split())
+        host.iptables("-A", "INPUT")
+        run = host.export(*host.source, "--select", f'{{rule="{rule}"}}')
+        self.assert_success(run)
+        (series,) = run.metrics["iptables_rule_packets_total"].samples
+        self.assertEqual(dict(series)["rule"], rule)
+        self.hashes.update(run.metrics["iptables_ruleset_hash"].samples.values())
+        self.assertEqual(len(self.hashes), 1)
+
+    @on_each(*BACKENDS)
+    def test_info(self, host: Host) -> None:
+        host.iptables("-A", "INPUT", "-p", "udp")
+        with self.subTest("asked for"):
+            run = host.export(*host.source)
+            self.assert_info(run, host, VARIANTS[host.backend])
+        # The plain command is what its path says, be it called by a name that says nothing.
+        if host.family == "ipv4":
+            with self.subTest("plain"):
+                self.assert_info(host.export(path=plain(host)), host, VARIANTS[host.backend])
+
+    @on_each(*BACKENDS)
+    def test_info_of_a_file(self, host: Host) -> None:
+        host.iptables("-A", "INPUT", "-p", "udp")
+        command = "ip6tables-save" if host.family == "ipv6" else "iptables-save"
+        by_plain_name = host.run("chroot", str(host.root), f"{plain(host)}/{command}", "-c")
+        self.assertIn(b"# Generated by %s v" % command.encode(), by_plain_name)
+        # Before 1.8.8, the header of a plain command does not tell.
+        variant = "" if host.suite == "bullseye" else VARIANTS[host.backend]
+        for dump, expected_variant in ((host.save(), VARIANTS[host.backend]), (by_plain_name, variant)):
+            with self.subTest(dump.partition(b" on ")[0]):
+                (host.root / "dump").write_bytes(dump)
+                self.assert_info(host.export("--input", "/dump"), host, expected_variant)
+
+    def assert_info(self, run: Run, host: Host, variant: str) -> None:
+        self.assert_success(run)
+        ((series, number),) = run.metrics["iptables_info"].samples.items()
+        said = host.run(*host.command(), "--version").decode().split()[1].removeprefix("v")
+        info = dict(series)
+        self.assertEqual((info.get("variant", ""), info["version"], number), (variant, said, "1"))
+
+    @on_each("nft")
+    def test_hidden_legacy_tables(self, host: Host) -> None:
+        for backend in BACKENDS:
+            host.backend = backend
+            host.iptables("-A", "INPUT", "-p", "udp")
+            hidden = "1" if backend == "legacy" else "0"
+            for arguments in (("--backend", "nft"), ()):
+                with self.subTest(arguments, hidden=hidden):
+                    run = host.export("--family", host.family, *arguments)
+                    self.assertEqual(run.status, 0, run)
+                    self.assertEqual(self.hidden(run), {hidden})
+                    self.assertEqual(b"legacy tables present" in run.err, hidden == "1", run)
+        run = host.export("--family", host.family, "--backend", "legacy,nft")
+        self.assertEqual(run.status, 0, run)
+        self.assertEqual(self.hidden(run), {"0"})
+
+    def hidden(self, run: Run) -> set[str]:
+        return set(run.metrics["iptables_hidden_legacy_tables"].samples.values())
+
+    @on_each("nft")
+    def test_incompatible_table(self, host: Host) -> None:
+        host.iptables("-A", "INPUT", "-p", "udp")
+        host.iptables("-t", "nat", "-A", "OUTPUT")
+        family = "ip6" if host.family == "ipv6" else "ip"
+        host.run("nft", "add", "rule", family, "nat", "OUTPUT", *"limit rate over 5/second drop".split())
+        self.assertIn(b"# Table `nat' is incompatible", host.save())
+        run, dump = host.export_when_quiet(*host.source)
+        self.assertEqual(run.status, 0, run)
+        self.assert_messages(run, "table nat")
+        self.assert_series(run, dump)
+        self.assertEqual(set(run.metrics["iptables_incompatible_tables"].samples.values()), {"1"})
+
+    @on_each(*BACKENDS)
+    def test_rules_that_iptables_could_not_read(self, host: Host) -> None:
+        """A kernel that denies revisions but 0 is one whose rules are of revisions that iptables lacks."""
+        lost = "-m connmark [unsupported revision] -j CONNMARK [unsupported revision]"
+        for n in (5, 6):
+            host.iptables("-t", "mangle", "-A", "INPUT", "-c", str(n), "0", "-m", "connmark", "--mark",
+                          str(n), "-j", "CONNMARK", "--restore-mark")  # fmt: skip
+        host.iptables("-t", "mangle", "-A", "INPUT", "-m", "comment", "--comment", f"x {lost}")
+        host.iptables("-t", "mangle", "-A", "INPUT", "-j", "LOG", "--log-prefix", "-j X [unsupported revision]")
+
+        for before in (None, deny_revisions):
+            # nft carries revisions, and asks the kernel for none.
+            is_lost = before is deny_revisions and host.backend == "legacy"
+            with self.subTest(is_lost=is_lost):
+                run = host.export(*host.source, preexec_fn=before)
+                self.assertEqual(run.status, 0, run)  # from 1.8.9 on, there is a warning of iptables'
+                unreadable = run.metrics["iptables_unreadable_rules"]
+                self.assertEqual(
+                    unreadable.help,
+                    "iptables_exporter: Number of rules that iptables-save could not read whole.",
+                )
+                self.assertEqual(set(unreadable.samples.values()), {"2" if is_lost else "0"})
+                packets = run.metrics["iptables_rule_packets_total"].samples
+                by_rule = {dict(series)["rule"]: number for series, number in packets.items()}
+                self.assertEqual(by_rule.get(lost), "11" if is_lost else None)
+                self.assertEqual(len(by_rule), 3 if is_lost else 4)
+
+
+def plain(host: Host) -> str:
+    """A PATH whose plain commands are of that backend."""
+    directory = host.root / host.backend
+    if not directory.exists():
+        directory.mkdir()
+        for name in ("iptables-save", "ip6tables-save"):
+            (directory / name).symlink_to(f"/usr/sbin/xtables-{host.backend}-multi")
+    return f"/{host.backend}"
+
+
+def deny_revisions() -> None:
+    """As old kernels do: to ask for the revision of a match or target is no protocol option."""
+    load, jump_if_equal, ret = 0x20, 0x15, 0x06
+    number, option = 0, 16 + 2 * 8  # in struct seccomp_data: of the system call, of its third argument
+    getsockopt = {"x86_64": 55, "aarch64": 209}[os.uname().machine]
+    get_revision_match, get_revision_target = 66, 67
+    program = [
+        (load, 0, 0, number),
+        (jump_if_equal, 0, 4, getsockopt),
+        (load, 0, 0, option),
+        (jump_if_equal, 1, 0, get_revision_match),
+        (jump_if_equal, 0, 1, get_revision_target),
+        (ret, 0, 0, 0x00050000 | errno.ENOPROTOOPT),
+        (ret, 0, 0, 0x7FFF0000),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    filter_program = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
+    pr_set_seccomp, seccomp_mode_filter = 22, 2
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(pr_set_seccomp, seccomp_mode_filter, filter_program, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def debian() -> str | None:
+    for tool in ("apt-get", "dpkg-deb", "chroot"):
+        if not shutil.which(tool):
+            return f"needs {tool}"
+    if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
+        return "needs debian-archive-keyring"
+    return None
+
+
+if __name__ == "__main__":
+    if "E2E_ISOLATED" not in os.environ and not (private_namespaces() or netfilter() or debian()):
+        make_roots()
+    support.main(private_namespaces, netfilter, debian)
