@@ -217,6 +217,10 @@ class ExporterTestCase(unittest.TestCase):
         for part in parts:
             self.assertIn(part, text)
 
+    def assert_says(self, run: Run, *lines: str) -> None:
+        """stderr is these lines, to the letter."""
+        self.assertEqual(run.err.decode("ascii"), "".join(f"iptables_exporter: {line}\n" for line in lines))
+
     def assert_success(self, run: Run) -> None:
         self.assertEqual((run.status, run.err), (0, b""), run)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -45,13 +47,15 @@ class Command(FaultCase):
         with mounted(Path("/usr/sbin"), "--bind", str(empty)):
             with mounted(Path("/usr/local/sbin"), "--bind", str(empty)):
                 run = self.export(path="/usr/bin:/bin")
-        self.assert_collecting_failed(run, run.out, "iptables-save", "/usr/sbin")
+        self.assert_collecting_failed(run, run.out)
+        directories = "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+        self.assert_says(run, f"error: iptables-save is not in {directories}: install iptables")
 
     def test_not_executable(self) -> None:
         (self.bin / "iptables-save").chmod(0o644)
         with mounted(Path("/usr/sbin"), "--bind", str(self.bin)):
             run = self.export()
-        self.assert_collecting_failed(run, run.out, "iptables-save", "not executable")
+        self.assert_collecting_failed(run, run.out, "/iptables-save is not executable\n")
 
     def test_not_a_program(self) -> None:
         for junk in (b"\x7fELF junk", b"#!/nonexistent/interpreter\n", b""):
@@ -175,6 +179,17 @@ class Command(FaultCase):
         self.assert_success(run)
         self.assert_whole(run.out)
 
+    def test_slow_is_waited_for_asleep(self) -> None:
+        for script in ("dump; sleep 1", "sleep 1; dump", *(f"dump; exec {fd}>&-; sleep 1" for fd in (1, 2))):
+            with self.subTest(script):
+                self.fake(script)
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                run = self.export()
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                self.assert_success(run)
+                self.assert_whole(run.out)
+                self.assertLess(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 0.5)
+
     def test_gets_nothing_of_ours(self) -> None:
         """No environment, no descriptors, no stdin, no signals held back or ignored."""
         seen = self.directory / "seen"
@@ -211,6 +226,124 @@ class Command(FaultCase):
         self.assertEqual(int(signals["SigBlk"], 16), 0)
         glibcs_own = 0b11 << 31  # posix_spawn(3) ignores 32 and 33 in every child
         self.assertEqual(int(signals["SigIgn"], 16) & ~glibcs_own, 0)
+
+
+class Messages(FaultCase):
+    """One of each kind, to the letter: what else is said, or left out, is noticed."""
+
+    def assert_failure_says(self, line: str, *arguments: str | Path, **options: object) -> None:
+        with self.subTest(line):
+            run = self.export(*arguments, **options)
+            self.assert_collecting_failed(run, run.out)
+            self.assert_says(run, f"error: {line}")
+
+    def test_of_how_a_command_ended(self) -> None:
+        """To root no hint is given about capabilities."""
+        for script, line in (
+            ("exit 1", "iptables-save exited with status 1"),
+            (r"printf 'one\n\n\rtwo\n' >&2; exit 4", r"iptables-save exited with status 4: one; \x0dtwo"),
+            ("echo why >&2; kill -KILL $$", "iptables-save was killed by signal 9 (Killed): why"),
+            ("exit 0", "iptables-save: no tables (--allow-empty makes that a success)"),
+            ("echo junk", "iptables-save: line 1: expected a line of iptables-save -c: junk"),
+            ("echo '*filter'", "iptables-save: the dump is cut off: table filter of line 1 has no COMMIT"),
+        ):
+            self.fake(script)
+            self.assert_failure_says(line)
+        self.fake("echo why >&2; sleep 1000")
+        self.assert_failure_says(
+            "iptables-save did not end within 0.5 seconds (--timeout) and was killed: why", "--timeout", "0.5"
+        )
+
+    def test_of_commands_that_cannot_be_run(self) -> None:
+        executable(self.bin / "iptables-save", "#!/nonexistent/interpreter\n")
+        self.assert_failure_says("cannot run iptables-save: No such file or directory")
+
+    def test_of_input_that_cannot_be_read(self) -> None:
+        secret, missing = self.directory / "secret.save", self.directory / "missing.save"
+        secret.write_bytes(DUMP)
+        secret.chmod(0o600)
+        self.assert_failure_says(f"cannot open {missing}: No such file or directory", "-i", missing)
+        self.assert_failure_says(f"cannot read {self.directory}: Is a directory", "-i", self.directory)
+        self.assert_failure_says(f"cannot open {secret}: Permission denied", "-i", secret, before=NOBODY)
+
+    def test_of_input_that_is_no_dump(self) -> None:
+        for dump, line in (
+            (b"", "no tables (--allow-empty makes that a success)"),
+            (b"\x7fELF\n", r"line 1: expected a line of iptables-save -c: \x7fELF"),
+            (DUMP.partition(b"MIT")[0], "line 7: the dump is cut off in the middle of a line: COM"),
+        ):
+            self.dump.write_bytes(dump)
+            self.assert_failure_says(f"{self.dump}: {line}", "-i", self.dump)
+            with self.dump.open("rb") as stdin:
+                self.assert_failure_says(f"stdin: {line}", "-i", "-", stdin=stdin)
+
+    def test_of_what_an_ordinary_user_lacks(self) -> None:
+        self.fake("exit 0")
+        run = self.export(before=NOBODY)
+        self.assert_collecting_failed(run, run.out)
+        self.assertRegex(
+            run.err.decode(),
+            r"\Aiptables_exporter: error: iptables-save: no tables \(--allow-empty makes that a success\); "
+            r"this process lacks CAP_NET_ADMIN, CAP_NET_RAW(, CAP_DAC_READ_SEARCH)?: run it as root or grant "
+            r"them\n\Z",
+        )
+
+    def test_warnings(self) -> None:
+        note = b"# Table `nat' is incompatible, use 'nft' tool.\n"
+        self.fake("echo look out >&2; echo twice >&2; dump", DUMP + note)
+        run = self.export("--max-series", "1")
+        self.assertEqual(run.status, 0)
+        self.assert_says(
+            run,
+            "warning: iptables-save: look out",
+            "warning: iptables-save: twice",
+            "warning: iptables-save: table nat is not shown, or not whole: it holds what only nft can show "
+            "(nft list ruleset)",
+            "warning: 1 rule series are left out (--max-series 1)",
+        )
+
+    def test_of_wrong_usage(self) -> None:
+        for arguments, lines in (
+            (("stray",), ("unexpected argument stray (see iptables_exporter --help)",)),
+            (("-o", "x"), ("--output x must end in .prom, or node_exporter does not read it (see "
+                           "iptables_exporter --help)",)),
+        ):  # fmt: skip
+            with self.subTest(arguments):
+                run = self.export(*arguments)
+                self.assertEqual((run.status, run.out), (2, b""))
+                self.assert_says(run, *(f"error: {line}" for line in lines))
+        run = self.export("-s", "{table=filter}")
+        self.assertEqual((run.status, run.out), (2, b""))
+        self.assertEqual(
+            run.err.decode(),
+            "iptables_exporter: error: --select: expected a string in quotes (see iptables_exporter --help)\n"
+            "{table=filter}\n"
+            "       ^\n",
+        )
+
+    def test_of_output_that_cannot_be_written(self) -> None:
+        missing = self.directory / "missing"
+        self.target.mkdir()
+        for arguments, options, line in (
+            (("-o", missing / "x.prom"), {}, f"cannot open directory {missing}: No such file or directory"),
+            (("-o", self.target), {}, f"cannot replace {self.target}: Is a directory"),
+            (("-o", "/proc/x.prom"), {},
+             "cannot create a temporary file in /proc: No such file or directory"),
+            ((), {"before": Streams.sh(">/dev/full")}, "cannot write stdout: No space left on device"),
+            ((), {"before": Streams.sh(">&-")}, "cannot write stdout: Bad file descriptor"),
+        ):  # fmt: skip
+            with self.subTest(line):
+                run = self.export(*arguments, **options)
+                self.assertEqual(run.status, 3)
+                self.assert_says(run, f"error: {line}")
+        self.fake("exit 1")
+        run = self.export("-o", self.target)
+        self.assertEqual(run.status, 3)
+        self.assert_says(
+            run,
+            "error: iptables-save exited with status 1",
+            f"error: cannot replace {self.target}: Is a directory",
+        )
 
 
 class Killed(FaultCase):
@@ -320,11 +453,25 @@ class Killed(FaultCase):
         self.assert_only_target()
 
     def test_leaves_files_of_others_alone(self) -> None:
-        names = [".iptables.prom", "iptables.prom.bak", ".iptables_exporter.tmp", "other.prom", ".tmp"]
+        names = [
+            ".iptables.prom",
+            "iptables.prom.bak",
+            ".iptables_exporter.tmp",
+            ".iptables_exporter.0000000000000001.tmp.bak",
+            ".iptables.exporter.0000000000000002.tmp",
+            ".iptables_exporter.0000000000000003.TMP",
+            "other.prom",
+            ".tmp",
+        ]
         for name in names:
             (self.target.parent / name).touch()
+        another_users = self.target.parent / ".iptables_exporter.0000000000000004.tmp"
+        another_users.touch()
+        os.chown(another_users, 65534, 65534)
+        fifo = self.target.parent / ".iptables_exporter.0000000000000005.tmp"
+        os.mkfifo(fifo)
         self.assert_success(self.export("-o", self.target))
-        self.assert_only_target([*names, self.target.name])
+        self.assert_only_target([*names, another_users.name, fifo.name, self.target.name])
 
     # A dump whose counters are all the same number, another one in each run: a torn file would mix
     # them. The file of a run takes several writes.
@@ -526,10 +673,10 @@ class Target(FaultCase):
 class OldOutput(FaultCase):
     """The old file is read for its last success, whatever it is."""
 
-    def failed_last_success(self) -> str | None:
+    def failed_last_success(self, before: tuple[str, ...] = ()) -> str | None:
         """What a failing run carries over."""
         self.fake("exit 1")
-        run = self.export("-o", self.target)
+        run = self.export("-o", self.target, before=before)
         text = self.target.read_bytes()
         self.assert_collecting_failed(run, text)
         self.assert_only_target()
@@ -565,6 +712,20 @@ class OldOutput(FaultCase):
         os.chown(self.target, 65534, 65534)
         self.assertIsNone(self.failed_last_success())
 
+    def test_of_an_ordinary_user(self) -> None:
+        """As in the package: not root, in a directory of its own."""
+        os.chown(self.target.parent, 65534, 65534)
+        self.assert_success(self.export("-o", self.target, before=NOBODY))
+        old = value(read_metrics(self.target.read_bytes()), LAST_SUCCESS)
+        for _ in range(2):
+            self.assertEqual(self.failed_last_success(NOBODY), old)
+            self.assertEqual(self.target.stat().st_uid, 65534)
+
+    def test_of_root_for_an_ordinary_user(self) -> None:
+        old = value(read_metrics(self.write_old_output()), LAST_SUCCESS)
+        os.chown(self.target.parent, 65534, 65534)
+        self.assertEqual(self.failed_last_success(NOBODY), old)
+
     def test_of_the_future(self) -> None:
         self.target.write_text(f"\n{LAST_SUCCESS} 99999999999\n")
         self.assertIsNone(self.failed_last_success())
@@ -574,10 +735,21 @@ class OldOutput(FaultCase):
         self.assertIsNone(self.failed_last_success())
         self.assertTrue(self.target.is_file())
 
-    def test_symlink_to_what_never_ends(self) -> None:
-        fifo = self.directory / "fifo"
+    def test_device_that_never_ends(self) -> None:
+        """Read as a file, it would go on for ever."""
+        os.mknod(self.target, stat.S_IFCHR | 0o644, os.stat("/dev/zero").st_rdev)
+        with self.target.open("rb") as zeros:
+            self.assertEqual(zeros.read(3), b"\0\0\0")
+        self.assertIsNone(self.failed_last_success())
+        self.assertTrue(self.target.is_file())
+
+    def test_symlink_is_not_followed(self) -> None:
+        """Not even to a good file."""
+        self.write_old_output()
+        good, fifo = self.directory / "good", self.directory / "fifo"
+        self.target.rename(good)
         os.mkfifo(fifo)
-        for pointed_at in (fifo, "/dev/zero", "/dev/tty", self.target):
+        for pointed_at in (good, fifo, "/dev/zero", "/dev/tty", self.target):
             with self.subTest(pointed_at):
                 self.target.unlink(missing_ok=True)
                 self.target.symlink_to(pointed_at)
@@ -593,7 +765,8 @@ class OldOutput(FaultCase):
 class Streams(FaultCase):
     """stdout and stderr that take nothing."""
 
-    def sh(self, redirection: str) -> tuple[str, ...]:
+    @staticmethod
+    def sh(redirection: str) -> tuple[str, ...]:
         return ("sh", "-c", f'exec "$@" {redirection}', "sh")
 
     def test_stdout_full(self) -> None:
@@ -624,6 +797,11 @@ class Streams(FaultCase):
 
     def test_all_closed(self) -> None:
         """What is opened then must not take their place: no message may get into the file."""
+        seen = self.directory / "seen"
+        self.fake(f"for fd in 0 1 2; do readlink /proc/$PPID/fd/$fd; done >{seen}; dump")
+        self.assertEqual(self.export("-o", self.target, before=self.sh("<&- >&- 2>&-")).status, 0)
+        self.assertEqual(seen.read_text(), "/dev/null\n" * 3)
+
         for script, status in (("dump", 0), ("echo look out >&2; dump", 0), ("exit 1", 1)):
             with self.subTest(script):
                 self.fake(script)
