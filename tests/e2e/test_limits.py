@@ -5,6 +5,8 @@ Not for a build with sanitizers: these need more of everything than the limits h
 
 from __future__ import annotations
 
+import sys
+
 from fault_case import DUMP, FaultCase
 from oracle import read_metrics
 from support import NOBODY, Run, main, no_sanitizer, value
@@ -14,6 +16,40 @@ MIB = 1 << 20
 
 
 class Memory(FaultCase):
+    # A process begins with the peak memory of the one that started it: this one has little.
+    MEASURE = """
+import os, sys
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+    def peak(self, *arguments: str) -> int:
+        """What a run takes at most, in bytes."""
+        measured = self.directory / "peak"
+        measure = (sys.executable, "-I", "-S", "-c", self.MEASURE, str(measured))
+        self.assert_success(self.export("-o", self.target, *arguments, before=measure))
+        return int(measured.read_text()) << 10
+
+    def test_is_bounded_by_the_dump(self) -> None:
+        """2.5 times its size; less if rules are dropped, by a selector or into sums."""
+        rule = (
+            b"[%d:5] -A INPUT -s 10.%d.%d.%d/32 -p tcp -m tcp --dport 443 "
+            b'-m comment --comment "blocked by hand, ticket %d" -j DROP\n'
+        )
+        rules = b"".join(rule % (i, i >> 16, i >> 8 & 255, i & 255, i) for i in range(200_000))
+        self.fake("dump", DUMP.replace(b"COMMIT\n", rules + b"COMMIT\n"))
+        for arguments, series, bound in (
+            ((), 200_002, 2.5),
+            (("--select", '{comment="nothing"}'), 0, 1.7),
+            (("--sum-by", "table,chain"), 2, 1.7),
+        ):
+            with self.subTest(arguments):
+                self.assertLess(self.peak(*arguments) / len(rules), bound)
+                written = self.target.read_bytes().count(b"\niptables_rule_packets_total{")
+                self.assertEqual(written, series)
+
     def export_within(self, size: int) -> Run:
         return self.export("-o", self.target, before=("prlimit", f"--as={size}", "--"))
 
