@@ -6,6 +6,7 @@
 #include <chrono>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/error_message.h"
@@ -35,9 +36,10 @@ void read_into(DumpReader& reader, const std::string& path, const std::string& n
 
 }  // namespace
 
-Collection read_dump(const std::string& path, const Source& source) {
+std::vector<Collection> read_dump(const std::string& path, const Source& source, bool allow_empty) {
   const auto started = std::chrono::steady_clock::now();
-  Collection collection;
+  std::vector<Collection> collections(1);
+  Collection& collection = collections.front();
   collection.source = source;
   collection.name = path == "-" ? "stdin" : path;
   try {
@@ -50,7 +52,8 @@ Collection read_dump(const std::string& path, const Source& source) {
   }
   if (collection.ruleset) warn_of_incompatible_tables(collection);
   collection.duration = std::chrono::steady_clock::now() - started;
-  return collection;
+  if (!allow_empty) require_tables(collections, std::nullopt);
+  return collections;
 }
 
 }  // namespace iptables_exporter

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "model/collection.h"
 #include "model/source.h"
 
 namespace iptables_exporter {
 
-/// Parses a saved dump; "-" is stdin.
-Collection read_dump(const std::string& path, const Source& source);
+/// Parses a saved dump; "-" is stdin. One without tables is a failure, unless `allow_empty`.
+std::vector<Collection> read_dump(const std::string& path, const Source& source, bool allow_empty);
 
 }  // namespace iptables_exporter

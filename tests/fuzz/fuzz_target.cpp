@@ -33,8 +33,8 @@
 #include "dump/save_parser.h"
 #include "exposition_reader.h"
 #include "metrics/exposition.h"
+#include "metrics/expressions.h"
 #include "metrics/metrics.h"
-#include "metrics/selector.h"
 
 namespace iptables_exporter {
 namespace {

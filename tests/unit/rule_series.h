@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "metrics/metrics.h"
-#include "metrics/selector.h"
+#include "metrics/expressions.h"
 
 namespace iptables_exporter {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/utf8.h"
-#include "metrics/selector.h"
+#include "metrics/expressions.h"
 
 namespace iptables_exporter {
 namespace {

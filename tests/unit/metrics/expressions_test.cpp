@@ -1,4 +1,4 @@
-#include "metrics/selector.h"
+#include "metrics/expressions.h"
 
 #include <doctest/doctest.h>
 
