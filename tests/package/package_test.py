@@ -126,7 +126,7 @@ class Contents(unittest.TestCase):
                        check=True, stdout=subprocess.DEVNULL)
 
 
-class ThisDebian(unittest.TestCase):
+class Debian(unittest.TestCase):
     machine: Machine
 
     @classmethod
@@ -281,7 +281,7 @@ def documented_cron_line() -> str:
     return re.search(r"^ +(\* \* \* \* \* root .*\n)", README.read_text(), re.MULTILINE)[1]
 
 
-class ThisDebianWithCron(unittest.TestCase):
+class DebianWithCron(unittest.TestCase):
     def test_documented_line(self) -> None:
         cron_machine.run("prometheus-node-exporter >/dev/null 2>&1 &")
         eventually(lambda: has(cron_machine, "scrape_success 1"), "cron has run it")
