@@ -20,7 +20,8 @@ DIFFERENT = b"different"
 COMMENTS = (
     b"-j", b"", b"!", b"COMMIT", b"-m comment --comment", b"\\", b'"', b"'", b"\n", b"\n\n", b" ", b"\\n",
     b"two\nlines\nCOMMIT", b"\nCOMMIT\n*nat\n:EVIL ACCEPT [5:6]\n[7:8] -A EVIL -j DROP\nCOMMIT\n",
-    b'" -j DROP\n[7:8] -A INPUT -m comment --comment "', b"\n# Table `nat' is incompatible, use 'nft' tool.\n",
+    b'" -j DROP\n[7:8] -A INPUT -m comment --comment "',
+    b"\n# Table `nat' is incompatible, use 'nft' tool.\n",
     b"  doubled  and trailing  ", b"ends in a backslash\\", b"tab\there", b"carriage\r\nreturn",
     b"-m mark [unsupported revision]", b" -j DNAT [unsupported revision]", b"\xfe", b"\xff",
     b"\xc0\x80 \xed\xa0\x80 \xe2\x98 \xf4\x90\x80\x80", "naïve ☃ 🔥".encode(), b"x" * 255,
