@@ -236,13 +236,12 @@ class EachVersion(Matrix):
     @on_each(*BACKENDS)
     def test_info(self, host: Host) -> None:
         host.iptables("-A", "INPUT", "-p", "udp")
-        with self.subTest("asked for"):
-            run = host.export(*host.source)
-            self.assert_info(run, host, VARIANTS[host.backend])
-        # The plain command is what its path says, be it called by a name that says nothing.
-        if host.family == "ipv4":
-            with self.subTest("plain"):
-                self.assert_info(host.export(path=plain(host)), host, VARIANTS[host.backend])
+        self.assert_info(host.export(*host.source), host, VARIANTS[host.backend])
+        # Its name says nothing, but where it leads does. Debian's leads to nft.
+        for path in [plain(host), *([support.SYSTEM_PATH] if host.backend == "nft" else [])]:
+            with self.subTest(path):
+                run = host.export("--family", host.family, path=path)
+                self.assert_info(run, host, VARIANTS[host.backend])
 
     @on_each(*BACKENDS)
     def test_info_of_a_file(self, host: Host) -> None:
