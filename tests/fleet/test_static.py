@@ -113,9 +113,12 @@ class Dashboard(unittest.TestCase):
     def test_rates_of_rules_are_guarded(self) -> None:
         """A rule counter may be a sum, which falls when one of its rules goes."""
         rules = (PROMETHEUS / "iptables_exporter.rules.yml").read_text()
-        for promql in (rules, *(promql for _, promql in dashboard.queries(self.dashboard))):
+        of_panels = "\n".join(promql for _, promql in dashboard.queries(self.dashboard))
+        for promql in (rules, of_panels):
             rate = r"rate\((iptables_rule_\w+_total[^\[]*\[[^\]]+\])\)"
-            for selected in re.findall(rate, promql):
+            rates = re.findall(rate, promql)
+            self.assertTrue(rates)
+            for selected in rates:
                 guarded = f"rate({selected}) unless resets({selected}) > 0"
                 self.assertTrue(guarded in promql, f"should be {guarded}")
 
