@@ -100,7 +100,12 @@ TEST_CASE("after the timeout all that it started is killed") {
     const auto results = run_side_by_side({shell(script, output)}, Clock::now() + 200ms);
     CHECK(shown(results[0].end) == "timed out");
     const std::string pid = output.substr(0, output.find('\n'));
-    while (is_alive(pid)) std::this_thread::sleep_for(1ms);  // killed, but it takes its time
+    CHECK(!pid.empty());
+    // Killed, but it takes its time.
+    for (const auto end = ample(); is_alive(pid) && Clock::now() < end;) {
+      std::this_thread::sleep_for(1ms);
+    }
+    CHECK(!is_alive(pid));
   }
 }
 

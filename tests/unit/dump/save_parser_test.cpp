@@ -68,6 +68,7 @@ TEST_CASE("every form of the grammar, in pieces of every size") {
        "mine\nCOMMIT\n",
        "table filter\nchain INPUT|ACCEPT|1,2\nrule 3,4|-j mine\nchain mine||0,0\nrule 5,6|\n"
        "incompatible 0\n"},
+      {"*f\n:I AZ [0:0]\nCOMMIT\n", "table f\nchain I|AZ|0,0\nincompatible 0\n"},
       {"*a\nCOMMIT\n*b\nCOMMIT\n", "table a\ntable b\nincompatible 0\n"},
       {"# Table `filter' is incompatible, use 'nft' tool.\n", "incompatible 1\n"},
       {"*f\n:I ACCEPT [18446744073709551615:0]\nCOMMIT\n",
@@ -232,6 +233,12 @@ TEST_CASE("a line without end is refused before it fills the memory") {
   }
   CHECK(error.starts_with("line 1: longer than 1048576 bytes: xxx"));
   CHECK(error.size() < 200);
+}
+
+TEST_CASE("the longest line") {
+  const std::string longest = "#" + std::string(SaveParser::max_line_bytes - 1, 'x');
+  CHECK(error_of(longest + "\n") == "");
+  CHECK(error_of(longest + "x\n").starts_with("line 1: longer than 1048576 bytes: #xxx"));
 }
 
 TEST_CASE("a dump cut anywhere is refused, but where iptables-save was done with a table") {
