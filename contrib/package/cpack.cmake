@@ -13,7 +13,7 @@ if(STATIC_LIBRARIES)
   # The licenses of what is linked in ask for their notices beside the binary.
   set(notices ${CMAKE_CURRENT_BINARY_DIR}/THIRD_PARTY_NOTICES)
   file(WRITE ${notices} "")
-  foreach(library c6 cxxopts fmt re2 stdc++ xxhash)
+  foreach(library absl c6 cap cxxopts fmt re2 stdc++ tsl-ordered-map xxhash)
     file(GLOB copyright /usr/share/doc/lib${library}-*dev/copyright)
     foreach(file ${copyright})
       file(READ ${file} notice)

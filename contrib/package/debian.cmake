@@ -1,3 +1,13 @@
+foreach(tool dpkg file)
+  find_program(${tool}_PROGRAM ${tool})
+  if(NOT ${tool}_PROGRAM)
+    message(FATAL_ERROR "A Debian package needs ${tool}: contrib/quickstart deb installs what is missing")
+  endif()
+endforeach()
+if(NOT STATIC_LIBRARIES)
+  find_program(DPKG_SHLIBDEPS dpkg-shlibdeps REQUIRED)  # without it, Depends would lack the libraries
+endif()
+
 file(STRINGS package/changelog newest LIMIT_COUNT 1)
 if(NOT newest MATCHES "\\(${PROJECT_VERSION}\\)")
   message(FATAL_ERROR "contrib/package/changelog does not begin with version ${PROJECT_VERSION}")
@@ -28,5 +38,6 @@ install(FILES package/lintian-overrides
 # dpkg's, not tmpfiles': /var/lib/prometheus belongs to prometheus, and systemd-tmpfiles makes
 # nothing of root's below it.
 set(link ${CMAKE_CURRENT_BINARY_DIR}/iptables.prom)
-file(CREATE_LINK /run/iptables_exporter/iptables.prom ${link} SYMBOLIC)
+# Relative, for a node_exporter in a container that has the host's root elsewhere.
+file(CREATE_LINK ../../../../run/iptables_exporter/iptables.prom ${link} SYMBOLIC)
 install(FILES ${link} DESTINATION /var/lib/prometheus/node-exporter)

@@ -608,16 +608,21 @@ class Target(FaultCase):
         self.assertTrue((self.target / "inside").is_dir())
         self.assert_only_target()
 
-    def test_symlink_is_replaced_not_followed(self) -> None:
+    def test_planted_symlink_is_replaced_not_followed(self) -> None:
+        self.target.parent.chmod(0o1777)
         pointed_at = self.directory / "precious"
-        for kind in ("file", "nothing", "directory", "itself"):
+        for kind in ("file", "nothing", "directory", "itself", "root's, into the same directory"):
             with self.subTest(kind):
                 if kind == "file":
                     pointed_at.write_bytes(b"precious")
                 elif kind == "directory":
                     pointed_at.mkdir()
                 self.target.unlink(missing_ok=True)
-                self.target.symlink_to(self.target if kind == "itself" else pointed_at)
+                if kind.startswith("root's"):
+                    self.target.symlink_to("other.prom")
+                else:
+                    self.target.symlink_to(self.target if kind == "itself" else pointed_at)
+                    os.chown(self.target, 65534, 65534, follow_symlinks=False)
                 self.assert_success(self.export("-o", self.target))
                 self.assertFalse(self.target.is_symlink())
                 self.assert_whole(self.target.read_bytes())
@@ -629,6 +634,28 @@ class Target(FaultCase):
                     self.assertFalse(pointed_at.exists())
                 elif kind == "directory":
                     self.assertEqual(os.listdir(pointed_at), [])
+
+    def test_symlink_of_the_package_stays(self) -> None:
+        """Replaced, it would serve one run's counters for ever."""
+        served = self.directory / "run" / "iptables.prom"
+        self.target.parent.chmod(0o777)
+        for target, owner, before in (
+            (served, 0, ()),
+            ("../run/iptables.prom", 0, NOBODY),
+            (served, 65534, NOBODY),
+        ):
+            with self.subTest(target=target, owner=owner):
+                self.target.unlink(missing_ok=True)
+                self.target.symlink_to(target)
+                os.chown(self.target, owner, owner, follow_symlinks=False)
+                run = self.export("-o", self.target, before=before)
+                message = (
+                    f"iptables_exporter: error: cannot replace {self.target}: it is a link to {target}; "
+                    "write there, or remove the link first\n"
+                )
+                self.assertEqual((run.status, run.err.decode()), (3, message))
+                self.assertEqual(os.readlink(self.target), str(target))
+                self.assert_only_target()
 
     def test_symlinked_directory(self) -> None:
         (self.directory / "link").symlink_to(self.target.parent)

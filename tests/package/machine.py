@@ -140,11 +140,11 @@ class Machine:
     def output(self, script: str, check: bool = True) -> str:
         return self.run(script, check).stdout
 
-    def page(self) -> str:
+    def page(self, port: int = 9100) -> str:
         """What node_exporter serves of textfiles; empty while it does not."""
         get = (
             "import urllib.request as request;"
-            "print(request.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
+            f"print(request.urlopen('http://127.0.0.1:{port}/metrics').read().decode())"
         )
         command = [*self._entered("--net"), sys.executable, "-c", get]
         page = subprocess.run(command, capture_output=True, text=True).stdout

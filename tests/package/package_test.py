@@ -178,15 +178,12 @@ class Debian(unittest.TestCase):
         self.assertEqual(self.machine.output(f"systemd-analyze verify {units}"), "")
         security = f"systemd-analyze security --offline=true --threshold=%d {SERVICE}"
         self.machine.run(security % 15)
-        nft_only = "/usr/share/doc/iptables-exporter/examples/nft-only.conf"
-        self.machine.run(f"mkdir -p /etc/systemd/system/{SERVICE}.d")
-        self.machine.run(f"cp {nft_only} /etc/systemd/system/{SERVICE}.d; systemctl daemon-reload")
+        self.machine.run(documented("install -D -t .*\n +sudo systemctl daemon-reload"))
         self.machine.run(security % 11)
-        set_args(self.machine, 'ARGS="--family ipv4,ipv6 --backend nft"')
         collect(self.machine)
         self.assertTrue(shows_rule(self.machine.page(), "ipv6", "nft"))
+        self.assertNotIn('backend="legacy"', self.machine.page())
         self.machine.run(f"rm -r /etc/systemd/system/{SERVICE}.d; systemctl daemon-reload")
-        set_args(self.machine, 'ARGS="--family ipv4,ipv6 --backend legacy,nft --allow-empty"')
 
     def test_03_stays_fresh_and_quiet(self) -> None:
         self.machine.run("journalctl --rotate; journalctl --vacuum-time=1s")
@@ -234,6 +231,34 @@ class Debian(unittest.TestCase):
         self.assertTrue(has(self.machine, "hidden_legacy_tables 1"))
         self.assertEqual(self.journal(), before, "no line, though there was a warning")
 
+    def test_07_what_is_wrong_with_options_is_told_at_once(self) -> None:
+        set_args(self.machine, 'ARGS="--famly ipv4"')
+        run = self.machine.run(f"systemctl start {SERVICE}", check=False)
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("famly", "\n".join(self.journal()))
+        self.machine.run("mv /etc/default/iptables_exporter /root")
+        collect(self.machine)
+        self.assertTrue(shows_all_rules(self.machine), "without the file of options, as with the package's")
+        self.machine.run("mv /root/iptables_exporter /etc/default")
+        set_args(self.machine, 'ARGS=""')
+        collect(self.machine)
+
+    def test_07_node_exporter_in_a_container(self) -> None:
+        """Which has the host's root elsewhere, and another /run."""
+        directory_there = re.search(r"textfile.directory=(/host\S+)`", README.read_text())[1]
+        node_exporter = (
+            "prometheus-node-exporter --web.listen-address=127.0.0.1:9101 --collector.disable-defaults"
+            f" --collector.textfile --collector.textfile.directory={directory_there}"
+        )
+        self.machine.run(
+            "unshare --mount sh -ec 'mkdir -p /host/root; mount --rbind / /host/root;"
+            f" mount -t tmpfs none /run; exec {node_exporter}' >/dev/null 2>&1 &"
+        )
+        eventually(lambda: self.machine.page(9101), "the other node_exporter serves")
+        page = self.machine.page(9101)
+        self.assertIn("node_textfile_scrape_error 0\n", page)
+        self.assertIn("iptables_scrape_success 1\n", page)
+
     def test_08_upgrade(self) -> None:
         self.upgrade_to("9.0.1")
         defaults = self.machine.root / "etc/default/iptables_exporter"
@@ -274,11 +299,35 @@ class Debian(unittest.TestCase):
     def test_10_purge_leaves_nothing(self) -> None:
         self.machine.run("apt-get purge --yes --quiet iptables-exporter")
         self.machine.run(f"rm -r /etc/systemd/system/{TIMER}.d")  # the test's own
-        self.assertEqual(self.names() - self.names_before, set())
+        left = self.names() - self.names_before
+        self.assertEqual({name.split(":")[0] for name in left}, {"_iptables_exporter"}, "the user stays")
+
+
+def documented(pattern: str) -> str:
+    """The command, or commands, of the README that match, as root gives them."""
+    return re.search(rf"^ +sudo ({pattern}.*)", README.read_text(), re.MULTILINE)[1].replace("sudo ", "")
 
 
 def documented_cron_line() -> str:
     return re.search(r"^ +(\* \* \* \* \* root .*\n)", README.read_text(), re.MULTILINE)[1]
+
+
+class Tarball(unittest.TestCase):
+    def test_documented_steps(self) -> None:
+        machine = new_machine("tarball", Path("/"))
+        self.addCleanup(machine.stop)
+        (machine.root / "root/build/release").mkdir(parents=True)
+        shutil.copy(tarball, machine.root / "root/build/release")
+        machine.boot()
+        add_rules(machine)
+        machine.run("cd; " + documented("tar -C(?:.*\n){4}"))
+        eventually(lambda: shows_all_rules(machine), "rules of all sources")
+        self.assertIn("node_textfile_scrape_error 0\n", machine.page())
+        options = "/usr/local/etc/default/iptables_exporter"
+        machine.run(f"mkdir -p /usr/local/etc/default; echo 'ARGS=\"\"' >{options}")
+        machine.run("cd; " + documented("tar -C"))
+        collect(machine)
+        self.assertTrue(has(machine, "scrape_success 1"), "the options survive another unpacking")
 
 
 class DebianWithCron(unittest.TestCase):
