@@ -320,12 +320,12 @@ class Tarball(unittest.TestCase):
         shutil.copy(tarball, machine.root / "root/build/release")
         machine.boot()
         add_rules(machine)
-        machine.run("cd; " + documented("tar -C(?:.*\n){4}"))
+        machine.run("cd /root; " + documented("tar -C(?:.*\n){4}"))
         eventually(lambda: shows_all_rules(machine), "rules of all sources")
         self.assertIn("node_textfile_scrape_error 0\n", machine.page())
         options = "/usr/local/etc/default/iptables_exporter"
         machine.run(f"mkdir -p /usr/local/etc/default; echo 'ARGS=\"\"' >{options}")
-        machine.run("cd; " + documented("tar -C"))
+        machine.run("cd /root; " + documented("tar -C"))
         collect(machine)
         self.assertTrue(has(machine, "scrape_success 1"), "the options survive another unpacking")
 
