@@ -72,7 +72,7 @@ def netfilter() -> str | None:
         for tool in (f"iptables-{backend}", f"iptables-{backend}-save", f"iptables-{backend}-restore"):
             if not shutil.which(tool):
                 return f"needs {tool} (iptables)"
-        if not _succeeds("unshare", "--net", f"iptables-{backend}", "-A", "INPUT"):
+        if not _succeeds("unshare", "--net", f"iptables-{backend}", "--wait", "-A", "INPUT"):
             return f"needs a kernel with netfilter for iptables-{backend}"
     if not _succeeds("unshare", "--net", "nft", "add", "table", "ip", "x"):
         return "needs nft (nftables)"
@@ -114,6 +114,8 @@ def main(*requirements: Callable[[], str | None], run: Callable[[], object] = un
         sys.stdout.flush()
         os.environ["E2E_ISOLATED"] = "1"
         os.execvp(_UNSHARE[0], [*_UNSHARE, sys.executable, *sys.argv])
+    # /run/xtables.lock is one for all network namespaces: other tests may hold it.
+    subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
     # Whatever started the tests may have had these ignored (nohup, a shell's &), and the program
     # keeps to that.
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
