@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import urllib.request
 
+import prometheus_api
 from hostile import HOSTILE_CHAINS, HOSTILE_COMMENTS
 from oracle import Family, read_metrics
 from support import ExporterTestCase, Network, eventually, path_to_backend, value
@@ -49,6 +50,27 @@ class ServedCase(ExporterTestCase):
             f"--collector.textfile.directory={self.target.parent}",
             f"--web.listen-address={NODE_EXPORTER}",
         )
+
+    def start_prometheus(self, interval: str) -> None:
+        """It scrapes node_exporter, and has done so once."""
+        config = self.directory / "prometheus.yml"
+        config.write_text(
+            f"global: {{scrape_interval: {interval}}}\n"
+            "scrape_configs:\n"
+            f"  - {{job_name: node, static_configs: [{{targets: ['{NODE_EXPORTER}']}}]}}\n"
+        )
+        self.start_server(
+            f"http://{prometheus_api.ADDRESS}/-/ready",
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={self.directory}/data",
+            f"--web.listen-address={prometheus_api.ADDRESS}",
+        )
+        eventually(lambda: self.query("up == 1"), "Prometheus has scraped")
+
+    def query(self, promql: str) -> prometheus_api.Vector:
+        with self.network.entered():
+            return prometheus_api.query(promql)
 
     def scrape(self) -> bytes:
         return self.fetch(f"http://{NODE_EXPORTER}/metrics")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import socket
 import subprocess
 import time
-import urllib.parse
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +32,6 @@ from support import (
     value,
 )
 
-PROMETHEUS = "127.0.0.1:9090"
 LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 UDP_HEADERS = {"ipv4": 28, "ipv6": 48}  # the IP header's bytes and UDP's
 
@@ -797,22 +794,9 @@ class Served(SourcesCase):
 
     def test_firewall_change_seen_in_prometheus(self) -> None:
         self.start_node_exporter()
-        config = self.directory / "prometheus.yml"
-        config.write_text(
-            "global: {scrape_interval: 100ms}\n"
-            "scrape_configs:\n"
-            f"  - {{job_name: node, static_configs: [{{targets: ['{NODE_EXPORTER}']}}]}}\n"
-        )
         self.assert_success(self.network.export(*ALL, "-o", self.target))
         written = read_metrics(self.target.read_bytes())["iptables_ruleset_hash"].samples
-        self.start_server(
-            f"http://{PROMETHEUS}/-/ready",
-            "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={self.directory}/data",
-            f"--web.listen-address={PROMETHEUS}",
-        )
-        eventually(lambda: self.query("iptables_ruleset_hash"), "Prometheus has scraped")
+        self.start_prometheus("100ms")
         self.assertEqual(
             self.query("iptables_ruleset_hash"), {series: float(text) for series, text in written.items()}
         )
@@ -828,19 +812,6 @@ class Served(SourcesCase):
         self.assert_success(self.network.export(*ALL, "-o", self.target))
         eventually(lambda: self.query(alert), "the change is seen")
         self.assertEqual(self.query(alert), {IPV6_LEGACY.series(table="filter"): 1})
-
-    def query(self, promql: str) -> dict[Labels, float]:
-        """The series of an instant query, without the labels of the target."""
-        parameters = urllib.parse.urlencode({"query": promql})
-        answer = json.loads(self.fetch(f"http://{PROMETHEUS}/api/v1/query?{parameters}"))
-        self.assertEqual(answer["status"], "success")
-        of_target = ("__name__", "instance", "job")
-        return {
-            labels(**{k: v for k, v in series["metric"].items() if k not in of_target}): float(
-                series["value"][1]
-            )
-            for series in answer["data"]["result"]
-        }
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from html import escape
 
 import dashboard
-from fleet import DISCARD, DNS, ECHO, Fleet, a_fleet, filled_in, prometheus, support
+from fleet import DISCARD, DNS, ECHO, Fleet, a_fleet, filled_in, support
 
 SECONDS = 180
 STATS = ("Hosts", "Collections failing", "Oldest counters", "Rules", "Tables not shown")
@@ -193,4 +193,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    support.main(support.netfilter, support.node_exporter, prometheus, run=main)
+    support.main(support.netfilter, support.node_exporter, support.prometheus, run=main)

@@ -9,25 +9,23 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+import prometheus_api  # noqa: E402
 import support  # noqa: E402
+from support import eventually  # noqa: E402
 
 RULES = ROOT / "contrib" / "prometheus" / "iptables_exporter.rules.yml"
 
-PROMETHEUS = "127.0.0.1:9090"
 SPEED_UP = 60
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -56,19 +54,6 @@ def filled_in(promql: str) -> str:
     for variable, value in (("__rate_interval", "5s"), ("window", "20s"), (r"[a-z]\w*", ".*")):
         promql = re.sub(rf"\${variable}\b", value, promql)
     return promql
-
-
-def prometheus() -> str | None:
-    return None if shutil.which("prometheus") else "needs prometheus"
-
-
-def eventually(condition: Callable[[], bool], state: Callable[[], object]) -> None:
-    """Waits until the condition holds, with a bound that only a test that fails ever reaches."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain; now: {state()}")
-        time.sleep(0.25)
 
 
 class Host:
@@ -175,10 +160,10 @@ class Fleet:
             "prometheus",
             f"--config.file={directory}/prometheus.yml",
             f"--storage.tsdb.path={directory}/data",
-            f"--web.listen-address={PROMETHEUS}",
+            f"--web.listen-address={prometheus_api.ADDRESS}",
             "--log.level=error",
         )
-        eventually(self._prometheus_is_ready, lambda: "Prometheus does not answer")
+        eventually(self._prometheus_is_ready, "Prometheus answers")
 
     def _prometheus_is_ready(self) -> bool:
         try:
@@ -198,11 +183,10 @@ class Fleet:
     # --- what Prometheus knows
 
     def get(self, path: str, **parameters: object) -> dict:
-        query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"http://{PROMETHEUS}/api/v1/{path}?{query}") as response:
-            return json.load(response)["data"]
+        return prometheus_api.ask(path, **parameters)
 
     def query(self, promql: str) -> list[dict]:
+        """With the labels of the targets."""
         return self.get("query", query=promql)["result"]
 
     def query_range(self, promql: str, start: float, step: float = 1) -> list[dict]:

@@ -7,7 +7,7 @@ import unittest
 from collections.abc import Callable
 
 import dashboard
-from fleet import DISCARD, Fleet, a_fleet, at_test_speed, eventually, filled_in, prometheus, support
+from fleet import DISCARD, Fleet, a_fleet, at_test_speed, eventually, filled_in, support
 
 # Without these, IptablesMetricsGone and IptablesDropRateHigh have nothing to compare with.
 _SEEN = at_test_speed("present_over_time(iptables_exporter_build_info[1d:10m])")
@@ -161,4 +161,4 @@ class TheFleet(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    support.main(support.netfilter, support.node_exporter, prometheus)
+    support.main(support.netfilter, support.node_exporter, support.prometheus)

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import support  # noqa: E402
 from oracle import COUNTER_FAMILIES, Family, Labels, expected, labels, read_save  # noqa: E402

@@ -16,7 +16,8 @@ import sys
 import unittest
 from pathlib import Path
 
-from machine import Machine, eventually, isolate, mount
+from machine import Machine, isolate, mount
+from support import eventually
 
 SOURCES = Path(__file__).resolve().parents[2]
 MAN_PAGE = SOURCES / "contrib/man/iptables_exporter.8"

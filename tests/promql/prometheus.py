@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import re
-import shutil
 import subprocess
 import threading
 import time
-import urllib.parse
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import prometheus_api
 import support
-from oracle import Labels, labels, read_metrics
+from oracle import read_metrics
+from prometheus_api import Vector
 
 _TEXTS = ("127.0.0.1", 9000)
-_API = ("127.0.0.1", 9090)
 _SCRAPE_TIMEOUT = 1
-
-Vector = dict[Labels, int]  # without the metric's name and empty labels, as Prometheus has it
-
-
-def prometheus() -> str | None:
-    missing = [tool for tool in ("prometheus", "promtool") if not shutil.which(tool)]
-    return f"needs {missing[0]} (prometheus)" if missing else None
-
 
 def version() -> tuple[int, int]:
     """Major and minor."""
@@ -35,22 +25,16 @@ def version() -> tuple[int, int]:
     return tuple(map(int, re.search(r"version (\d+)\.(\d+)", done.stdout + done.stderr).groups()))
 
 
-class Refused(Exception):
-    """Prometheus does not take an expression; the message is its own."""
-
-
 class Prometheus:
     """Texts are known by names; each of their series has the name as its label `text`."""
 
     def __init__(self, texts: dict[str, bytes]) -> None:
         self._texts = texts
-        self._connection = http.client.HTTPConnection(*_API, timeout=support.DEADLINE)
         self._time = 0.0
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Prometheus]:
         with contextlib.ExitStack() as resources:
-            resources.callback(self._connection.close)
             self._serve_texts(resources)
             self._start(resources)
             support.eventually(self._has_all, "Prometheus has all series of all texts")
@@ -58,25 +42,11 @@ class Prometheus:
 
     def query(self, promql: str) -> Vector:
         """The result, an instant vector. Label `text` is left out."""
-        result = self._get("query", query=promql, time=str(self._time))["result"]
-        return {_series(sample["metric"]): int(sample["value"][1]) for sample in result}
+        return prometheus_api.query(promql, without=("text",), time=self._time)
 
     def check_selector(self, selector: str) -> None:
-        """Throws Refused unless this can follow a metric's name in match[]=."""
-        self._get("series", **{"match[]": f"x{selector}"}, start="0", end="1")
-
-    def _get(self, path: str, **parameters: str) -> dict:
-        body = urllib.parse.urlencode(parameters, errors="surrogateescape")
-        header = {"Content-Type": "application/x-www-form-urlencoded"}
-        self._connection.request("POST", f"/api/v1/{path}", body, header)
-        response = self._connection.getresponse()
-        body = response.read()
-        if response.status == 503:
-            raise ConnectionError("Prometheus is starting")
-        answer = json.loads(body)
-        if answer["status"] != "success":
-            raise Refused(answer["error"])
-        return answer["data"]
+        """Raises Refused unless this can follow a metric's name in match[]=."""
+        prometheus_api.ask("series", **{"match[]": f"x{selector}"}, start=0, end=1)
 
     def _serve_texts(self, resources: contextlib.ExitStack) -> None:
         texts = self._texts
@@ -116,13 +86,12 @@ class Prometheus:
             ],
         }
         (directory / "prometheus.yml").write_text(json.dumps(config))
-        address, port = _API
         process = subprocess.Popen(
             [
                 "prometheus",
                 f"--config.file={directory}/prometheus.yml",
                 f"--storage.tsdb.path={directory}/data",
-                f"--web.listen-address={address}:{port}",
+                f"--web.listen-address={prometheus_api.ADDRESS}",
                 "--log.level=error",
             ],
             stdout=subprocess.DEVNULL,
@@ -147,11 +116,5 @@ class Prometheus:
                 == {(): sum(len(family.samples) for family in read_metrics(text).values())}
                 for name, text in self._texts.items()
             )
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
+        except OSError:
             return False
-
-
-def _series(metric: dict[str, str]) -> Labels:
-    left_out = ("__name__", "text", "job", "instance")
-    return labels(**{name: value for name, value in metric.items() if name not in left_out})

@@ -20,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import arbitrary  # noqa: E402
 import support  # noqa: E402
 from arbitrary import Selector, written  # noqa: E402
 from oracle import Family, Labels, Table, labels, read_metrics  # noqa: E402
-from prometheus import Prometheus, Refused, Vector, prometheus, version  # noqa: E402
+from prometheus import Prometheus, version  # noqa: E402
+from prometheus_api import Refused, Vector  # noqa: E402
 from support import FIXTURES, ExporterTestCase, Network, Run  # noqa: E402
 
 SEED = int(os.environ.get("PROMQL_SEED") or int.from_bytes(os.urandom(4), "big"))
@@ -533,4 +534,4 @@ class Rates(unittest.TestCase):
 
 if __name__ == "__main__":
     os.environ["PROMQL_SEED"] = str(SEED)  # for the process that support.main() makes
-    support.main(support.netfilter, support.node_exporter, prometheus)
+    support.main(support.netfilter, support.node_exporter, support.prometheus)

@@ -10,14 +10,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-SKIPPED = 77
+from support import SKIPPED, eventually
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Only for what must happen sooner or later: no passing test waits it out.
-DEADLINE = 90.0
 
 
 def skip(reason: str) -> None:
@@ -40,14 +37,6 @@ def isolate(*tools: str) -> None:
         skip("needs the right to make namespaces and to mount in them")
     os.environ["ISOLATED"] = "1"
     os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
-
-
-def eventually(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never came true: {what}")
-        time.sleep(0.1)
 
 
 def mount(kind: str, target: Path, options: str = "defaults") -> None:

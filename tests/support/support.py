@@ -1,4 +1,4 @@
-"""What the end-to-end tests stand on: private namespaces, the program, and real traffic.
+"""What the tests stand on: private namespaces, the program, and real traffic.
 
 A test file ends in `main(REQUIREMENT, ...)`. It then runs all of its tests in mount, PID and
 network namespaces of its own, in which it may mount, leave processes behind and load rules, and
@@ -31,19 +31,21 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SKIPPED = 77
 
 # Only for what must happen sooner or later: long enough for any machine, and no test waits it out.
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 
 
-def eventually(condition: Callable[[], object], what: str) -> None:
-    """Waits until the condition holds; fails with `what` if it never does."""
+def eventually(condition: Callable[[], object], what: str | Callable[[], object]) -> None:
+    """Waits until the condition holds; fails with `what`, or what it then returns, if it never does."""
     deadline = time.monotonic() + DEADLINE
+    pause = 0.002
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"never came true: {what}")
-        time.sleep(0.002)
+            raise AssertionError(f"never came true: {what() if callable(what) else what}")
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.25)
 
 
 # --- what a test file needs -------------------------------------------------------------------
@@ -84,7 +86,8 @@ def node_exporter() -> str | None:
 
 
 def prometheus() -> str | None:
-    return None if shutil.which("prometheus") else "needs prometheus"
+    missing = [tool for tool in ("prometheus", "promtool") if not shutil.which(tool)]
+    return f"needs {missing[0]} (prometheus)" if missing else None
 
 
 def syscall_injection() -> str | None:
