@@ -774,13 +774,16 @@ class OldOutput(FaultCase):
         """Not even to a good file."""
         self.write_old_output()
         good, fifo = self.directory / "good", self.directory / "fifo"
+        self.target.parent.chmod(0o777)
         self.target.rename(good)
         os.mkfifo(fifo)
         for pointed_at in (good, fifo, "/dev/zero", "/dev/tty", self.target):
             with self.subTest(pointed_at):
                 self.target.unlink(missing_ok=True)
                 self.target.symlink_to(pointed_at)
+                os.chown(self.target, 65534, 65534, follow_symlinks=False)  # or it is not replaced
                 self.assertIsNone(self.failed_last_success())
+                self.assertFalse(self.target.is_symlink())
 
     def test_huge(self) -> None:
         """Larger than memory may be; it is not read whole."""
