@@ -4,7 +4,6 @@
 
 #include <csignal>
 #include <fstream>
-#include <iterator>
 #include <ostream>
 #include <thread>
 #include <variant>
@@ -43,7 +42,8 @@ Subprocess shell(std::string script, std::string& output) {
 /// A killed grandchild may stay a zombie until init reaps it.
 bool is_alive(const std::string& pid) {
   std::ifstream file("/proc/" + pid + "/stat");
-  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  std::string stat;
+  std::getline(file, stat);  // nothing if it is gone by now
   const std::size_t state = stat.rfind(')') + 2;
   return stat.size() > state && stat[state] != 'Z' && stat[state] != 'X';
 }
