@@ -1,5 +1,6 @@
 #include "base/signals.h"
 
+#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -38,6 +39,14 @@ void take_signals(const UniqueFd& signal_fd) {
     const int number = static_cast<int>(signal.ssi_signo);
     if (number != SIGCHLD) throw Interrupted{number};
   }
+}
+
+void rest(std::chrono::milliseconds time) {
+  const HeldSignals held_signals;
+  const UniqueFd signal_fd = held_signals.make_fd();
+  pollfd polled = {signal_fd.get(), POLLIN, 0};
+  ::poll(&polled, 1, static_cast<int>(time.count()));
+  take_signals(signal_fd);
 }
 
 void wait_for_sigchld(std::chrono::milliseconds time) {

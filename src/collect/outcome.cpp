@@ -47,6 +47,13 @@ struct WordsOfFailure {
 std::string failure_of(const Collection& collection, const Attempt& attempt, const Host& host,
                        std::chrono::duration<double> timeout) {
   const End& end = attempt.result.end;
+  if (is_disturbed(attempt) || (attempt.tries > 1 && std::holds_alternative<TimedOut>(end))) {
+    return fmt::format(
+        "{}: somebody was changing legacy tables, whose counters may read 0 meanwhile, whenever "
+        "they were read within {} seconds (--timeout): see who opens or holds xtables.lock "
+        "(fuser /run/xtables.lock), or allow more time",
+        collection.name, timeout.count());
+  }
   std::string failure = std::visit(WordsOfFailure{collection.name, timeout}, end);
   if (!failure.empty()) {
     const auto lines = lines_of(attempt.result.stderr_text);
@@ -78,6 +85,14 @@ bool is_of_legacy_tables(const std::string& warning) {
 
 }  // namespace
 
+bool is_disturbed(const Attempt& attempt) {
+  const auto* const exited = std::get_if<Exited>(&attempt.result.end);
+  if (attempt.watched != Watched::disturbed || !attempt.ruleset || !exited || exited->status != 0)
+    return false;
+  const auto variant = attempt.variant ? attempt.variant : attempt.ruleset->variant;
+  return variant == Backend::legacy && !attempt.ruleset->tables.empty();
+}
+
 Collection outcome(const Source& source, Attempt attempt, const Host& host,
                    std::chrono::duration<double> timeout) {
   Collection collection;
@@ -88,6 +103,10 @@ Collection outcome(const Source& source, Attempt attempt, const Host& host,
   if (!collection.error.empty()) return collection;
   collection.ruleset = std::move(attempt.ruleset);
   if (attempt.variant) collection.ruleset->variant = attempt.variant;
+  if (collection.ruleset->variant == Backend::legacy) {
+    collection.legacy_read_protected =
+        attempt.watched == Watched::undisturbed || collection.ruleset->tables.empty();
+  }
   warn_of_stderr(collection, attempt.result.stderr_text);
   warn_of_incompatible_tables(collection);
   return collection;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "collect/capabilities.h"
+#include "collect/legacy_lock.h"
 #include "collect/subprocess.h"
 #include "model/collection.h"
 #include "model/ruleset.h"
@@ -32,7 +33,12 @@ struct Attempt {
   SubprocessResult result;
   std::optional<Ruleset> ruleset;  // absent: what it printed is no whole dump
   std::string parse_error;
+  Watched watched = Watched::unreliably;
+  int tries = 0;  // all before this one were disturbed
 };
+
+/// Whether counters that it read may be zeros of a change that was going on.
+bool is_disturbed(const Attempt& attempt);
 
 /// What became of a source whose command ran. `timeout` is for the message.
 Collection outcome(const Source& source, Attempt attempt, const Host& host,

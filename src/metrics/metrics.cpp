@@ -78,6 +78,11 @@ class MetricsBuilder {
             "Whether there are legacy tables that are not shown.")[labels] =
           *collection.hidden_legacy_tables ? 1 : 0;
     }
+    if (collection.legacy_read_protected) {
+      gauge("iptables_legacy_reads_protected",
+            "Whether a change of legacy tables while they were read would have been "
+            "noticed.")[labels] = *collection.legacy_read_protected ? 1 : 0;
+    }
     gauge("iptables_unreadable_rules",
           "Number of rules that iptables-save could not read whole.")[labels] =
         static_cast<double>(ruleset.unreadable_rules);

@@ -15,7 +15,8 @@ from pathlib import Path
 from subprocess import Popen
 
 from fault_case import FaultCase
-from support import Run, eventually, finish, main, mode, no_sanitizer, syscall_injection
+from oracle import read_metrics
+from support import Run, eventually, finish, main, mode, no_sanitizer, syscall_injection, value
 
 # How each of these might really fail; all others with EIO. The kernel tells that brk(2) failed by
 # an address lower than the one asked for.
@@ -43,6 +44,13 @@ DISPENSABLE = re.compile(
     r'|newfstatat\(\d|openat\((\d+, "\."|\d+, "ip6?_tables_names"|AT_FDCWD, "/proc/)'
     r"|read\(\d+, .*, (1|128)\) "  # of names of legacy tables, and of signals that did come
 )
+# What looks at the lock of legacy tables. Without it, the page says that nobody looked.
+WATCHING = re.compile(
+    r'inotify_|statx\(|access\("/proc/sys/'
+    r'|openat\(AT_FDCWD, "/proc/locks"|read\(\d+, .*, (8191|16384)\)'
+)
+PROTECTED = "iptables_legacy_reads_protected"
+LOCK = Path("/run/xtables.lock")
 TEMPORARY = re.compile(r"\.\S+\.tmp")
 
 
@@ -57,6 +65,7 @@ class SyscallCase(FaultCase):
     def setUp(self) -> None:
         super().setUp()
         self.log = self.directory / "strace.log"
+        LOCK.touch()
 
     def traced(self, *injections: str) -> dict:
         """Options for a run on the target under strace; the command that it runs is not traced."""
@@ -103,7 +112,7 @@ class Failing(SyscallCase):
         """The exit statuses that the last run may have; without a failing call it had `usual`."""
         text = self.log.read_text(errors="replace")
         failed = re.search(r"^.*\(INJECTED\)$", text, re.MULTILINE)
-        if not failed or DISPENSABLE.match(failed[0]):  # how many calls there are is a matter of time
+        if not failed or DISPENSABLE.match(failed[0]) or WATCHING.match(failed[0]):  # how many calls there are is a matter of time
             return {usual}
         if failed[0].startswith("close("):  # not done then: the end of a dump may never come
             return {usual, 1}
@@ -125,6 +134,11 @@ class Failing(SyscallCase):
                 run = self.export_traced(f"{call.name}:{failure}:when={call.ordinal}", timeout=timeout)
                 self.assertIn(run.status, self.ends(usual), run)
                 self.assert_ends_well(run, old)
+                if run.status == 0:
+                    injected = re.search(r"^.*\(INJECTED\)$", self.log.read_text(errors="replace"), re.MULTILINE)
+                    is_watched = not (injected and WATCHING.match(injected[0]))
+                    families = read_metrics(self.target.read_bytes())
+                    self.assertEqual(value(families, PROTECTED), str(int(is_watched)))
                 self.assert_only_target()
                 self.assert_no_process_left()
 

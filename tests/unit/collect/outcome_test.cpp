@@ -88,6 +88,51 @@ TEST_CASE("why a source failed") {
   }
 }
 
+TEST_CASE("a read of legacy tables beside a change of them") {
+  const auto watched = [](Watched state, Attempt attempt, int tries = 1) {
+    attempt.watched = state;
+    attempt.tries = tries;
+    return attempt;
+  };
+  const auto read = [](std::optional<Backend> variant, std::vector<std::string> tables = {"nat"}) {
+    return attempt_with(variant, Exited{0}, ruleset_with(std::move(tables)));
+  };
+  Ruleset says_legacy = ruleset_with({"nat"});
+  says_legacy.variant = Backend::legacy;
+  Attempt broken = read(Backend::legacy);
+  broken.ruleset.reset();
+  struct Row {
+    Attempt attempt;
+    bool is_disturbed;
+    std::optional<bool> is_protected;
+  };
+  const Row rows[] = {
+      {watched(Watched::undisturbed, read(Backend::legacy)), false, true},
+      {watched(Watched::unreliably, read(Backend::legacy)), false, false},
+      {watched(Watched::disturbed, read(Backend::legacy)), true, {}},
+      {watched(Watched::disturbed, attempt_with({}, Exited{0}, says_legacy)), true, {}},
+      {watched(Watched::disturbed, read(Backend::nft)), false, {}},
+      {watched(Watched::disturbed, read({})), false, {}},
+      // Without tables there are no counters.
+      {watched(Watched::disturbed, read(Backend::legacy, {})), false, true},
+      {watched(Watched::unreliably, read(Backend::legacy, {})), false, true},
+      {watched(Watched::disturbed, attempt_with(Backend::legacy, Exited{1})), false, {}},
+      {watched(Watched::disturbed, broken), false, {}},
+      {watched(Watched::disturbed, attempt_with(Backend::legacy, TimedOut{})), false, {}},
+  };
+  for (const Row& row : rows) {
+    CHECK(is_disturbed(row.attempt) == row.is_disturbed);
+    const Collection collection = outcome({}, row.attempt, root, timeout);
+    CHECK(collection.legacy_read_protected == row.is_protected);
+    CHECK((collection.error.find("somebody was changing") != std::string::npos) ==
+          row.is_disturbed);
+    if (row.is_disturbed) CHECK(!collection.ruleset);
+  }
+  // One that was still trying again when time was up.
+  const Attempt late = watched(Watched::undisturbed, attempt_with(Backend::legacy, TimedOut{}), 2);
+  CHECK(outcome({}, late, root, timeout).error.find("somebody was changing") != std::string::npos);
+}
+
 TEST_CASE("what succeeded") {
   struct Row {
     Source source;
