@@ -101,6 +101,46 @@ TEST_CASE("a rule falls into words as iptables-save printed them") {
   }
 }
 
+TEST_CASE("values of others' matches and targets") {
+  struct Row {
+    std::string_view bytes;
+    std::vector<std::string> words;
+  };
+  const Row rows[] = {
+      {"-m condition --condition \"night time\"  -j DROP\n",
+       {"-m", "condition", "--condition", "\"night time\"", "-j", "DROP"}},
+      {"-m condition --condition \"a\nb\"\n", {"-m", "condition", "--condition", "\"a\nb\""}},
+      {"-m tls --tls-host \"a\"b\\\" c\" -j X\n",
+       {"-m", "tls", "--tls-host", "\"a\"b\\\" c\"", "-j", "X"}},
+      {"-j FOO --bar \"a b\" \"c d\"\n", {"-j", "FOO", "--bar", "\"a b\"", "\"c d\""}},
+      // Of the same names as iptables' own, which quotes them, or does not.
+      {"-m ndpi --comment \"a b\"\n", {"-m", "ndpi", "--comment", "\"a b\""}},
+      {"-m ndpi --name \"a b\"\n", {"-m", "ndpi", "--name", "\"a b\""}},
+      // Of a newer iptables.
+      {"-m tcp --new \"a b\"\n", {"-m", "tcp", "--new", "\"a b\""}},
+      // Flags and plain values are as iptables' own.
+      {"-m condition --flag -m comment --comment \"a b\" -j X\n",
+       {"-m", "condition", "--flag", "-m", "comment", "--comment", "\"a b\"", "-j", "X"}},
+      {"-m condition --condition a\"b c\"\n", {"-m", "condition", "--condition", "a\"b", "c\""}},
+      // Before any match or target, options are iptables' own.
+      {"-i a --new \"b c\"\n", {"-i", "a", "--new", "\"b", "c\""}},
+      {"-m ndpi -j \"q x\"\n", {"-m", "ndpi", "-j", "\"q", "x\""}},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.bytes);
+    const Words words = words_of(row.bytes);
+    CHECK(words.texts == row.words);
+    CHECK(words.newline == row.bytes.size() - 1);
+  }
+}
+
+TEST_CASE("quotes that a raw name opens are never closed") {
+  // By the quotes of a value they would be, and hide what is between.
+  const std::string_view bytes =
+      "--match-set x -m comment --comment \"\n[1:2] -A I -m comment --comment \"a b\" -j X\n";
+  CHECK(words_of(bytes).newline == std::string_view::npos);
+}
+
 TEST_CASE("each option that quotes does so behind its match or target, and behind no other") {
   struct Row {
     std::string_view match_or_target;

@@ -39,6 +39,7 @@ TEST_CASE("comment and target of a rule") {
       {"-m comment --comment plain -j X", "plain", "X"},
       {"-m comment --comment \"two words\" -j X", "two words", "X"},
       {"-m comment --comment \"\" -j X", "", "X"},
+      {"-m webstr --url \"-m comment --comment x -j Y\" -m comment --comment z -j X", "z", "X"},
       {R"(-m comment --comment "say \"hi\", it\'s \\ ok\\" -j X)", R"(say "hi", it's \ ok\)", "X"},
       {"-m comment --comment \"a\nb\" -j X", "a\nb", "X"},
       {"-m comment --comment \"\xff\" -j X", "\uFFFD", "X"},
