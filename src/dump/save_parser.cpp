@@ -3,109 +3,54 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "base/printable.h"
 #include "dump/rule_words.h"
+#include "dump/save_lines.h"
 
 namespace iptables_exporter {
 namespace {
 
 constexpr std::size_t max_shown_bytes = 120;
 
-/// Length of the line that `bytes` begins with, or npos if its newline has not come yet. A rule's
-/// quotes may hold newlines that do not end it.
-std::size_t line_length(std::string_view bytes) {
-  const std::size_t newline = bytes.find('\n');
-  if (newline == std::string_view::npos || bytes.front() != '[') return newline;
-  if (bytes.substr(0, newline).find('"') == std::string_view::npos) return newline;
-  RuleWords words(bytes);
-  while (words.next()) {
-  }
-  return words.newline();
-}
-
-bool consume(std::string_view& rest, std::string_view prefix) {
-  if (!rest.starts_with(prefix)) return false;
-  rest.remove_prefix(prefix.size());
-  return true;
-}
-
-bool consume_number(std::string_view& rest, std::uint64_t& number) {
-  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-  if (error != std::errc()) return false;
-  rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-  return true;
-}
-
-/// Takes "[PACKETS:BYTES]" off the front.
-std::optional<Counters> consume_counters(std::string_view& rest) {
-  Counters counters;
-  if (consume(rest, "[") && consume_number(rest, counters.packets) && consume(rest, ":") &&
-      consume_number(rest, counters.bytes) && consume(rest, "]")) {
-    return counters;
-  }
-  return std::nullopt;
-}
-
-/// Whether `version`, as "1.8.9", is before 1.8.`patch`. Nothing if it is no version.
-std::optional<bool> is_before_1_8(std::string_view version, unsigned patch) {
-  std::array<unsigned, 3> parts{};
-  const char* at = version.data();
-  const char* const end = at + version.size();
-  for (unsigned& part : parts) {
-    const auto [number_end, error] = std::from_chars(at, end, part);
-    if (error != std::errc()) return std::nullopt;
-    at = number_end;
-    if (at == end || *at != '.') break;
-    ++at;
-  }
-  return parts < std::array{1U, 8U, patch};
-}
-
-/// See the table of versions above SaveParser.
-std::optional<Backend> variant_of(std::string_view command, std::string_view version,
-                                  bool says_nf_tables) {
-  if (says_nf_tables || command.starts_with("xtables-") ||
-      command.find("-nft-") != std::string_view::npos) {
-    return Backend::nft;
-  }
-  if (command.find("-legacy-") != std::string_view::npos) return Backend::legacy;
-  if (is_before_1_8(version, 2) == true || is_before_1_8(version, 8) == false) {
-    return Backend::legacy;
-  }
-  return std::nullopt;
-}
-
-bool is_policy(std::string_view word) {
-  return word == "-" || (!word.empty() && std::all_of(word.begin(), word.end(), [](char letter) {
-           return letter >= 'A' && letter <= 'Z';
-         }));
+bool is_rule_text(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(' ');
+  return begin == text.npos || text[begin] == '-' || text[begin] == '!';
 }
 
 }  // namespace
 
 void SaveParser::feed(std::string_view bytes) {
+  dump_bytes_ += bytes.size();
+  if (dump_bytes_ > max_dump_bytes) {
+    throw ParseError(fmt::format("the dump is larger than {} MiB", max_dump_bytes >> 20));
+  }
   unparsed_ += bytes;
+  if (unparsed_.size() >= parse_at_) parse_lines();
+}
+
+void SaveParser::parse_lines() {
   std::string_view rest = unparsed_;
   while (!rest.empty()) {
-    const std::size_t length = line_length(rest);
-    if (std::min(length, rest.size()) > max_line_bytes) {
+    const std::string_view longest = rest.substr(0, max_line_bytes + 1);
+    const std::size_t length = parse_line(longest);
+    if (length == longest.npos) {
+      if (longest.size() == rest.size() && longest.size() <= max_line_bytes) break;
       fail(fmt::format("longer than {} bytes", max_line_bytes), rest);
     }
-    if (length == std::string_view::npos) break;
     const std::string_view line = rest.substr(0, length);
-    parse_line(line);
     line_number_ += 1 + static_cast<std::size_t>(std::count(line.begin(), line.end(), '\n'));
     rest.remove_prefix(length + 1);
   }
   unparsed_.erase(0, unparsed_.size() - rest.size());
+  // A line that comes in small pieces would be read from its beginning with each.
+  parse_at_ = 2 * unparsed_.size();
 }
 
 Ruleset SaveParser::finish() {
+  parse_lines();
   if (!unparsed_.empty()) fail("the dump is cut off in the middle of a line", unparsed_);
   if (in_table_) {
     throw ParseError(fmt::format("the dump is cut off: table {} of line {} has no COMMIT",
@@ -114,30 +59,40 @@ Ruleset SaveParser::finish() {
   }
   if (generated_line_number_ != 0) {
     throw ParseError(
-        fmt::format("the dump is cut off: what was generated from line {} on is not completed",
+        fmt::format("the dump is cut off: no \"# Completed on\" behind the \"# Generated by\" of "
+                    "line {}",
                     generated_line_number_));
   }
   return std::move(ruleset_);
 }
 
-void SaveParser::parse_line(std::string_view line) {
-  if (line.empty()) return;
-  if (line.find('\0') != std::string_view::npos) fail("a NUL byte, which no dump has", line);
-  if (line == "COMMIT") return parse_commit(line);
+/// Parses the line that `bytes` begin with. Returns its length, or npos if its end has not come.
+std::size_t SaveParser::parse_line(std::string_view bytes) {
+  const std::size_t newline = bytes.find('\n');
+  if (newline == bytes.npos) return newline;
+  const std::string_view line = bytes.substr(0, newline);
+  if (line_number_ > max_lines) fail(fmt::format("the dump has over {} lines", max_lines), line);
+  if (line.empty()) return newline;
+  refuse_nul(line);
   switch (line.front()) {
     case '[':
-      return parse_rule(line);
+      return parse_rule(bytes, line);
     case ':':
-      return parse_chain(line);
+      parse_chain(line);
+      break;
     case '*':
-      return parse_table(line);
+      parse_table(line);
+      break;
     case '#':
-      return parse_comment(line);
+      parse_comment(line);
+      break;
     case '-':
       fail("expected [packets:bytes] before the rule (save with iptables-save -c)", line);
     default:
-      fail("expected a line of iptables-save -c", line);
+      if (line != "COMMIT") fail("expected a line of iptables-save -c", line);
+      parse_commit(line);
   }
+  return newline;
 }
 
 void SaveParser::parse_table(std::string_view line) {
@@ -151,66 +106,93 @@ void SaveParser::parse_table(std::string_view line) {
   in_table_ = true;
   table_line_number_ = line_number_;
   has_chain_with_space_ = false;
+  has_rule_ = false;
   chain_index_.clear();
   current_chain_ = 0;
 }
 
 void SaveParser::parse_chain(std::string_view line) {
-  // From the right: a name made through netlink may hold spaces.
-  constexpr std::string_view expected = "expected :CHAIN POLICY [packets:bytes]";
   if (!in_table_) fail("expected *TABLE before the first chain", line);
-  const std::size_t counters_at = line.rfind(' ');
-  if (counters_at == std::string_view::npos) fail(expected, line);
-  std::string_view rest = line.substr(counters_at + 1);
-  const std::optional<Counters> counters = consume_counters(rest);
-  if (!counters || !rest.empty()) fail(expected, line);
-  const std::size_t policy_at = line.rfind(' ', counters_at - 1);
-  if (policy_at == std::string_view::npos || policy_at < 2) fail(expected, line);
-  const std::string_view name = line.substr(1, policy_at - 1);
-  const std::string_view policy = line.substr(policy_at + 1, counters_at - policy_at - 1);
-  if (!is_policy(policy)) fail(expected, line);
-
+  if (has_rule_) fail("expected all chains of a table before its rules", line);
+  const std::optional<ChainLine> chain = read_chain(line);
+  if (!chain || chain->name.empty()) fail("expected :CHAIN POLICY [packets:bytes]", line);
+  const auto& [name, policy, counters] = *chain;
+  if (name.size() > max_name_bytes) {
+    fail(fmt::format("a chain's name has at most {} bytes", max_name_bytes), line);
+  }
   std::vector<Chain>& chains = ruleset_.tables.back().chains;
   if (!chain_index_.emplace(name, chains.size()).second) {
     fail("the chain stands twice in its table", line);
   }
-  has_chain_with_space_ = has_chain_with_space_ || name.find(' ') != std::string_view::npos;
+  if (name.find(' ') != name.npos) {
+    has_chain_with_space_ = true;
+    if (name.find('"') != name.npos) fail("a chain's name that could open quotes in rules", line);
+  }
   chains.push_back(
-      {std::string(name), policy == "-" ? std::string() : std::string(policy), *counters, {}});
+      {std::string(name), policy == "-" ? std::string() : std::string(policy), counters, {}});
 }
 
-void SaveParser::parse_rule(std::string_view line) {
-  std::string_view rest = line;
-  const std::optional<Counters> counters = consume_counters(rest);
+/// `line` is what `bytes` begin with, to the first newline, which need not end the rule.
+std::size_t SaveParser::parse_rule(std::string_view bytes, std::string_view line) {
+  std::string_view text = line;
+  const std::optional<Counters> counters = consume_counters(text);
   if (!counters) fail("expected [packets:bytes], each at most 2^64-1", line);
-  if (!consume(rest, " -A ")) fail("expected -A CHAIN after the counters", line);
+  if (!consume(text, " -A ")) fail("expected -A CHAIN after the counters", line);
   if (!in_table_) fail("expected *TABLE before the first rule", line);
-  Chain& chain = chain_of_rule(line, rest);
+  current_chain_ = chain_of_rule(line, text);
+  Chain& chain = ruleset_.tables.back().chains[current_chain_];
+  text.remove_prefix(std::min(chain.name.size() + 1, text.size()));
+  if (text.find('"') != text.npos) {
+    const std::string_view text_onwards = bytes.substr(line.size() - text.size());
+    RuleWords words(text_onwards);
+    while (words.next()) {
+    }
+    if (words.newline() == bytes.npos) return bytes.npos;
+    line = bytes.substr(0, line.size() - text.size() + words.newline());
+    text = text_onwards.substr(0, words.newline());
+    refuse_nul(line);
+  }
+  refuse_end_of_chain(line);
+  has_rule_ = true;
   // Many versions print a blank behind some rules; quotes are closed where a line ends.
-  rest.remove_suffix(rest.size() - (rest.find_last_not_of(' ') + 1));
-  if (is_unreadable(rest)) ++ruleset_.unreadable_rules;
-  chain.rules.push_back({std::string(rest), *counters});
+  text.remove_suffix(text.size() - (text.find_last_not_of(' ') + 1));
+  if (is_unreadable(text)) ++ruleset_.unreadable_rules;
+  chain.rules.push_back({std::string(text), *counters});
+  return line.size();
 }
 
-/// Takes the chain's name and the space behind it off `rest`.
-Chain& SaveParser::chain_of_rule(std::string_view line, std::string_view& rest) {
-  std::vector<Chain>& chains = ruleset_.tables.back().chains;
-  std::string_view name = rest.substr(0, rest.find(' '));
-  if (has_chain_with_space_) {
-    for (const Chain& chain : chains) {
-      if (chain.name.size() > name.size() && rest.starts_with(chain.name) &&
-          (rest.size() == chain.name.size() || rest[chain.name.size()] == ' ')) {
-        name = chain.name;
-      }
-    }
+/// The index of the chain that the rule is of; `rest` is what follows "-A ".
+std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view rest) const {
+  const std::vector<Chain>& chains = ruleset_.tables.back().chains;
+  std::size_t end = rest.find(' ');
+  if (has_rule_ && !has_chain_with_space_ && chains[current_chain_].name == rest.substr(0, end)) {
+    return current_chain_;
   }
-  if (current_chain_ >= chains.size() || chains[current_chain_].name != name) {
-    const auto found = chain_index_.find(name);
-    if (found == chain_index_.end()) fail("the rule's chain was not declared", line);
-    current_chain_ = found->second;
+  std::vector<std::size_t> owners;
+  for (;; end = rest.find(' ', end + 1)) {
+    const auto found = chain_index_.find(rest.substr(0, end));
+    const bool fits =
+        !has_chain_with_space_ || is_rule_text(rest.substr(std::min(end, rest.size())));
+    if (found != chain_index_.end() && fits) owners.push_back(found->second);
+    if (!has_chain_with_space_ || end > max_name_bytes) break;
   }
-  rest.remove_prefix(std::min(name.size() + 1, rest.size()));
-  return chains[current_chain_];
+  // Rules stand in the order of their chains.
+  if (owners.size() > 1) std::erase_if(owners, [&](std::size_t i) { return i < current_chain_; });
+  if (owners.size() > 1) fail("the rule may be of more than one chain", line);
+  if (owners.empty()) fail("the rule's chain was not declared", line);
+  return owners.front();
+}
+
+/// What a chain's name that holds newlines leaves of itself in the last of its lines. The lines
+/// before may have been forged.
+void SaveParser::refuse_end_of_chain(std::string_view line) const {
+  if (in_table_ && line.back() == ']' && read_chain(line)) {
+    fail("the end of a chain's name that holds a newline", line);
+  }
+}
+
+void SaveParser::refuse_nul(std::string_view line) const {
+  if (line.find('\0') != line.npos) fail("a NUL byte, which no dump has", line);
 }
 
 void SaveParser::parse_commit(std::string_view line) {
@@ -219,29 +201,16 @@ void SaveParser::parse_commit(std::string_view line) {
 }
 
 void SaveParser::parse_comment(std::string_view line) {
-  std::string_view rest = line;
-  if (consume(rest, "# Table `")) {
-    const std::size_t quote = rest.rfind("' is incompatible, use 'nft' tool.");
-    const std::size_t other_quote = rest.rfind("' contains incompatible base-chains");
-    const std::size_t name_size = std::min(quote, other_quote);
-    if (name_size != std::string_view::npos) {
-      ruleset_.incompatible_tables.emplace_back(rest.substr(0, name_size));
-    }
-  } else if (consume(rest, "# Generated by ")) {
-    parse_header(rest);
-  } else if (rest.starts_with("# Completed on ")) {
+  refuse_end_of_chain(line);
+  if (const auto table = read_incompatible_table(line)) {
+    ruleset_.incompatible_tables.emplace_back(*table);
+  } else if (auto header = read_header(line)) {
+    generated_line_number_ = line_number_;
+    ruleset_.variant = header->variant;
+    ruleset_.version = header->version;
+  } else if (line.starts_with("# Completed on ")) {
     generated_line_number_ = 0;
   }
-}
-
-void SaveParser::parse_header(std::string_view rest) {
-  const std::string_view command = rest.substr(0, rest.find(' '));
-  rest.remove_prefix(command.size());
-  if (!consume(rest, " v")) return;
-  generated_line_number_ = line_number_;
-  ruleset_.version = rest.substr(0, rest.find(' '));
-  rest.remove_prefix(ruleset_.version.size());
-  ruleset_.variant = variant_of(command, ruleset_.version, rest.starts_with(" (nf_tables)"));
 }
 
 void SaveParser::fail(std::string_view problem, std::string_view line) const {

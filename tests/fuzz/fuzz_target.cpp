@@ -184,14 +184,6 @@ std::string with_swapped_counters(const Ruleset& ruleset) {
   return dump + "# Completed on Monday\n";
 }
 
-/// If there is one, which chain a rule is of may depend on whether it was declared before the rule.
-bool has_chain_with_space(const Ruleset& ruleset) {
-  return std::any_of(ruleset.tables.begin(), ruleset.tables.end(), [](const Table& table) {
-    return std::any_of(table.chains.begin(), table.chains.end(),
-                       [](const Chain& chain) { return chain.name.find(' ') != chain.name.npos; });
-  });
-}
-
 // --- Rendering ---
 
 std::string render_all(std::vector<Collection> collections, const RuleSeriesOptions& options) {
@@ -395,12 +387,10 @@ void run(const Input& input) {
       !input.has_backend) {
     check_every_rule(ruleset, families);
   }
-  if (!has_chain_with_space(ruleset)) {
-    Parsed swapped = parse(with_swapped_counters(ruleset), max_input_bytes);
-    check(swapped.index() == 0, "a ruleset printed as a dump can be parsed");
-    const auto swapped_collections = collection_of(std::move(std::get<Ruleset>(swapped)), source);
-    check_swapped(families, read_back(render_all(swapped_collections, options)));
-  }
+  Parsed swapped = parse(with_swapped_counters(ruleset), max_input_bytes);
+  check(swapped.index() == 0, "a ruleset printed as a dump can be parsed");
+  const auto swapped_collections = collection_of(std::move(std::get<Ruleset>(swapped)), source);
+  check_swapped(families, read_back(render_all(swapped_collections, options)));
   if (input.has_family) {
     others[0].source.family = Family::ipv6;
     collections.push_back(std::move(others[0]));
@@ -410,17 +400,21 @@ void run(const Input& input) {
 
 // --- Hostile text ---
 
+std::string quoted(std::string_view value) {
+  std::string text = "\"";
+  for (const char byte : value) {
+    if (byte == '"' || byte == '\\' || byte == '\'') text += '\\';
+    text += byte;
+  }
+  return text + '"';
+}
+
 /// A value as iptables prints it: xtables_save_string() of libxtables.
 std::string saved_string(std::string_view value) {
   constexpr std::string_view plain =
       "_-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-  if (!value.empty() && value.find_first_not_of(plain) == value.npos) return std::string(value);
-  std::string quoted = "\"";
-  for (const char byte : value) {
-    if (byte == '"' || byte == '\\' || byte == '\'') quoted += '\\';
-    quoted += byte;
-  }
-  return quoted + '"';
+  const bool is_plain = !value.empty() && value.find_first_not_of(plain) == value.npos;
+  return is_plain ? std::string(value) : quoted(value);
 }
 
 /// The first bytes as the name of a chain, or another name if iptables would not have them.
@@ -443,7 +437,8 @@ void check_hostile(std::string_view text, std::size_t piece_bytes) {
       fmt::format("-i \"b -m comment --comment {0} -m string --string {0} --algo bm --to 9 "
                   "-m comment --comment x -g {1}",
                   value, name),
-      fmt::format("-m comment --comment {0} -j LOG --log-prefix {0} --log-level 7", value)};
+      fmt::format("-m condition --condition {0}  -m comment --comment {1} -j LOG --log-prefix {1}",
+                  quoted(text), value)};
   std::string dump = fmt::format("*filter\n:INPUT ACCEPT [0:0]\n:{} - [0:0]\n", name);
   for (const std::string& rule : rules) dump += fmt::format("[1:2] -A {} {}\n", name, rule);
   dump += "COMMIT\n";

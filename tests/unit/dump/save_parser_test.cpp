@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <ctime>
 #include <ostream>
 #include <string>
 
@@ -217,6 +218,97 @@ TEST_CASE("what is not a dump is refused, and the message says where and what") 
   for (const Row& row : rows) {
     CAPTURE(row.dump);
     CHECK(error_of(row.dump) == row.error);
+  }
+}
+
+TEST_CASE("names of chains that only netlink can make") {
+  struct Row {
+    std::string_view dump;  // of a table *f, from its first chain to its last rule
+    std::string_view outcome;
+  };
+  const Row rows[] = {
+      // Its rule could be INPUT's.
+      {":INPUT ACCEPT [0:0]\n:INPUT -s 192.0.2.1/32 - [0:0]\n[1:2] -A INPUT -s 192.0.2.1/32 -j X\n",
+       "line 4: the rule may be of more than one chain: [1:2] -A INPUT -s 192.0.2.1/32 -j X"},
+      {":a - [0:0]\n:a  - [0:0]\n[1:2] -A a  -j X\n",
+       "line 4: the rule may be of more than one chain: [1:2] -A a  -j X"},
+      // Behind another chain's it could not.
+      {":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:INPUT -s 1.2.3.4/32 - [0:0]\n"
+       "[1:2] -A INPUT -j X\n[3:4] -A FORWARD -j X\n[5:6] -A INPUT -s 1.2.3.4/32 -j X\n",
+       "table f\nchain INPUT|ACCEPT|0,0\nrule 1,2|-j X\nchain FORWARD|ACCEPT|0,0\nrule 3,4|-j X\n"
+       "chain INPUT -s 1.2.3.4/32||0,0\nrule 5,6|-j X\n"},
+      {":INPUT -s x - [0:0]\n:B - [0:0]\n:INPUT ACCEPT [0:0]\n[3:4] -A B\n[5:6] -A INPUT -s x\n",
+       "table f\nchain INPUT -s x||0,0\nchain B||0,0\nrule 3,4|\nchain INPUT|ACCEPT|0,0\n"
+       "rule 5,6|-s x\n"},
+      {":a b - [0:0]\n[1:2] -A a b c\n",
+       "line 3: the rule's chain was not declared: [1:2] -A a b c"},
+      // Its name is none of its rule's words.
+      {":a -j LOG - [0:0]\n[1:2] -A a -j LOG -m comment --comment \"\n[3:4] -A a\n\" -j X\n",
+       "table f\nchain a -j LOG||0,0\nrule 1,2|-m comment --comment \"\n[3:4] -A a\n\" -j X\n"},
+      // As a target it would hide what follows.
+      {":a -j LOG --log-prefix \" - [0:0]\n",
+       "line 2: a chain's name that could open quotes in rules: :a -j LOG --log-prefix \" - [0:0]"},
+      // Names with newlines: each line but the last is what it likes.
+      {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X - [0:0]\n",
+       "line 4: the end of a chain's name that holds a newline: [7:8] -A I -j X - [0:0]"},
+      {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X\n# - [0:0]\n",
+       "line 5: the end of a chain's name that holds a newline: # - [0:0]"},
+      {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X\n:y - [0:0]\n",
+       "line 5: expected all chains of a table before its rules: :y - [0:0]"},
+      {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -m comment --comment \" - [0:0]\n"
+       "[1:2] -A I -m comment --comment \"x y\" -j X\n",
+       "line 4: the dump is cut off in the middle of a line: [7:8] -A I -m comment --comment \" - "
+       "[0:0]\\n[1:2] -A I -m comment --comment \"x y\" -j X\\nCOMMIT\\n"},
+      // A comment that looks like one is none.
+      {":I ACCEPT [0:0]\n[7:8] -A I -m comment --comment \"\n:y - [0:0]\"\n",
+       "table f\nchain I|ACCEPT|0,0\nrule 7,8|-m comment --comment \"\n:y - [0:0]\"\n"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.dump);
+    const std::string dump = "*f\n" + std::string(row.dump) + "COMMIT\n";
+    const std::string error = error_of(dump);
+    CHECK((error.empty() ? shown_tables(parse(dump)) : error) == row.outcome);
+    if (error.empty()) CHECK(shown_tables(parse(dump, 1)) == row.outcome);
+  }
+  const std::string longest(255, 'x');
+  CHECK(error_of("*f\n:" + longest + " - [0:0]\nCOMMIT\n").empty());
+  CHECK(error_of("*f\n:" + longest + "x - [0:0]\n")
+            .starts_with("line 2: a chain's name has at most 255 bytes: :xxx"));
+}
+
+TEST_CASE("parsing takes time in proportion to the dump") {
+  // The bound is in CPU time, a hundred times what it takes; it took minutes.
+  const std::clock_t started = std::clock();
+  SUBCASE("one name with a space among many") {
+    std::string dump = "*f\n:a b - [0:0]\n";
+    for (int i = 0; i < 60'000; ++i) dump += fmt::format(":c{} - [0:0]\n", i);
+    for (int i = 0; i < 60'000; ++i) dump += fmt::format("[1:2] -A c{} -j X\n", i);
+    CHECK(parse(dump + "COMMIT\n").tables.at(0).chains.size() == 60'001);
+  }
+  SUBCASE("a line in pieces") {
+    const std::string line = "# " + std::string(1'000'000, 'x') + "\n";
+    CHECK(parse(line, 1).tables.empty());
+  }
+  SUBCASE("a rule of many lines in pieces") {
+    const std::string comment(500'000, '\n');
+    const std::string dump =
+        fmt::format("*f\n:I - [0:0]\n[1:2] -A I -m comment --comment \"{}\"\nCOMMIT\n", comment);
+    CHECK(parse(dump, 1).tables.at(0).chains.at(0).rules.size() == 1);
+  }
+  CHECK(std::clock() - started < 20 * CLOCKS_PER_SEC);
+}
+
+TEST_CASE("a dump has its bounds") {
+  SUBCASE("bytes, of comments too") {
+    SaveParser parser;
+    const std::string piece = "#" + std::string((1 << 20) - 2, 'x') + "\n";
+    for (int i = 0; i < 256; ++i) parser.feed(piece);
+    CHECK_THROWS_WITH_AS(parser.feed("\n"), "the dump is larger than 256 MiB", ParseError);
+  }
+  SUBCASE("lines, blank ones too") {
+    std::string dump(4'000'000, '\n');
+    CHECK(error_of(dump).empty());
+    CHECK(error_of(dump + "#\n") == "line 4000001: the dump has over 4000000 lines: #");
   }
 }
 
