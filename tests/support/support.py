@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import shutil
 import signal
@@ -210,6 +211,9 @@ class ExporterTestCase(unittest.TestCase):
     maxDiff = 4000
 
     def setUp(self) -> None:
+        # A test that hangs fails, and says where.
+        faulthandler.dump_traceback_later(5 * DEADLINE, exit=True)
+        self.addCleanup(faulthandler.cancel_dump_traceback_later)
         self.directory = self.enterContext(public_directory())
         self.target = self.directory / "textfile" / "iptables.prom"
         self.target.parent.mkdir()
