@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -47,20 +48,19 @@ std::string lock_file() {
 
 LegacyLock::LegacyLock() : events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)), path_(lock_file()) {}
 
-void LegacyLock::begin_watch() {
+void LegacyLock::watch() {
   const std::string directory = path_.substr(0, path_.rfind('/') + 1);
-  const bool is_watched =
-      ::inotify_add_watch(events_.get(), directory.c_str(), IN_OPEN | IN_CLOSE) >= 0;
+  const bool is_watched = ::inotify_add_watch(events_, directory.c_str(), IN_OPEN | IN_CLOSE) >= 0;
   is_reliable_ = is_watched && sees_all_holders();
   take_events();
-  was_held_ = is_held();
+  was_used_ = false;
 }
 
-Watched LegacyLock::end_watch() {
+Watched LegacyLock::watched() {
   // In this order: who closes the file makes the event first and lets go of the lock then.
   const bool is_held_now = is_held();
-  const bool was_used = take_events();
-  if (was_held_ || is_held_now || was_used) return Watched::disturbed;
+  take_events();
+  if (is_held_now || was_used_) return Watched::disturbed;
   return is_reliable_ ? Watched::undisturbed : Watched::unreliably;
 }
 
@@ -87,16 +87,14 @@ bool LegacyLock::is_held() {
   }
 }
 
-bool LegacyLock::take_events() {
+void LegacyLock::take_events() {
   const std::string_view name = std::string_view(path_).substr(path_.rfind('/') + 1);
   std::array<char, 16 << 10> buffer;
-  bool told = false;
   ssize_t count = 0;
-  while ((count = ::read(events_.get(), buffer.data(), buffer.size())) > 0) {
-    told |= tells_of({buffer.data(), static_cast<std::size_t>(count)}, name);
+  while ((count = ::read(events_, buffer.data(), buffer.size())) > 0) {
+    if (tells_of({buffer.data(), static_cast<std::size_t>(count)}, name)) was_used_ = true;
   }
   if (errno != EAGAIN) is_reliable_ = false;
-  return told;
 }
 
 bool tells_of(std::string_view events, std::string_view name) {

@@ -4,8 +4,6 @@
 #include <string>
 #include <string_view>
 
-#include "base/unique_fd.h"
-
 namespace iptables_exporter {
 
 /// What is known of a time in which legacy tables were read: that a change of them may have gone
@@ -23,20 +21,22 @@ class LegacyLock {
   /// In the file that XTABLES_LOCKFILE names, else in /run or /var/run.
   LegacyLock();
 
-  /// What is watched is done between the two.
-  void begin_watch();
-  Watched end_watch();
+  /// Begins to watch it, and anew each time.
+  void watch();
+
+  /// What is known of the time since.
+  Watched watched();
 
   /// Whether somebody is known to hold it now.
   bool is_held();
 
  private:
-  bool take_events();
+  void take_events();
 
-  UniqueFd events_;
+  int events_;  // never closed: that waits for the kernel, and the page must not
   std::string path_;
-  bool was_held_ = false;
   bool is_reliable_ = false;
+  bool was_used_ = false;
 };
 
 /// Whether events of inotify(7) are of the file called `name`, or say that some are missing.

@@ -122,7 +122,8 @@ class Scripted(ResetsCase):
         super().setUp()
         self.bin = self.directory / "bin"
         self.calls = self.directory / "calls"
-        LOCK.touch(0o600)
+        # So that there is something to protect; it makes the lock file too.
+        subprocess.run(["iptables-legacy", "-A", "INPUT"], check=True)
 
     def command(self, *calls: str, name: str = "iptables-legacy-save") -> str:
         """A PATH. Each call begins with the next of these; the last one is all others' too."""

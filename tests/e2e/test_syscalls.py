@@ -12,11 +12,11 @@ import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen
+from subprocess import DEVNULL, Popen, run as run_command
 
 from fault_case import FaultCase
 from oracle import read_metrics
-from support import Run, eventually, finish, main, mode, no_sanitizer, syscall_injection, value
+from support import Run, eventually, finish, main, mode, netfilter, no_sanitizer, syscall_injection, value
 
 # How each of these might really fail; all others with EIO. The kernel tells that brk(2) failed by
 # an address lower than the one asked for.
@@ -51,7 +51,6 @@ WATCHING = re.compile(
     r'|openat\(AT_FDCWD, "/proc/locks"|read\(\d+, .*, (8191|16384)\)'
 )
 PROTECTED = "iptables_legacy_reads_protected"
-LOCK = Path("/run/xtables.lock")
 TEMPORARY = re.compile(r"\.\S+\.tmp")
 
 
@@ -66,7 +65,8 @@ class SyscallCase(FaultCase):
     def setUp(self) -> None:
         super().setUp()
         self.log = self.directory / "strace.log"
-        LOCK.touch()
+        # So that there is a lock to look at.
+        run_command(["iptables-legacy", "-L"], check=True, stdout=DEVNULL)
 
     def traced(self, *injections: str) -> dict:
         """Options for a run on the target under strace; the command that it runs is not traced."""
@@ -327,4 +327,4 @@ class Stopped(SyscallCase):
 
 
 if __name__ == "__main__":
-    main(syscall_injection, no_sanitizer)
+    main(netfilter, syscall_injection, no_sanitizer)

@@ -125,8 +125,6 @@ def main(*requirements: Callable[[], str | None], run: Callable[[], object] = un
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # With an xtables.lock of our own: tests side by side would take each other for writers.
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
     # Not the program itself: nobody might not get to where it was built.
     global EXPORTER
     with public_directory() as directory:
