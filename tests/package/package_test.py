@@ -215,6 +215,19 @@ class Debian(unittest.TestCase):
         eventually(lambda: not self.is_failed(), "the service has healed")
         eventually(lambda: shows_all_rules(self.machine), "the rules are back")
 
+    def test_05_legacy_reads_are_protected_without_a_right_more(self) -> None:
+        self.machine.run(f"systemctl stop {TIMER}; systemctl start {SERVICE}")
+        for family in ("ipv4", "ipv6"):
+            series = f'legacy_reads_protected{{backend="legacy",family="{family}"}} 1'
+            self.assertTrue(has(self.machine, series))
+        set_args(self.machine, 'ARGS="--family ipv4,ipv6 --backend legacy,nft --timeout 2"')
+        self.machine.run(f"flock /run/xtables.lock systemctl start {SERVICE}", check=False)
+        for backend, success in (("legacy", 0), ("nft", 1)):
+            series = f'scrape_success{{backend="{backend}",family="ipv4"}} {success}'
+            self.assertTrue(has(self.machine, series))
+        self.assertIn("xtables.lock", "\n".join(self.journal()))
+        self.machine.run(f"systemctl start {TIMER}")
+
     def test_06_options_survive_unquoting(self) -> None:
         samples = (self.machine.root / "etc/default/iptables_exporter").read_text()
         sample = next(line for line in samples.splitlines() if "--select" in line)
