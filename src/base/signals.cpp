@@ -41,9 +41,7 @@ void take_signals(const UniqueFd& signal_fd) {
   }
 }
 
-void rest(std::chrono::milliseconds time) {
-  const HeldSignals held_signals;
-  const UniqueFd signal_fd = held_signals.make_fd();
+void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time) {
   pollfd polled = {signal_fd.get(), POLLIN, 0};
   ::poll(&polled, 1, static_cast<int>(time.count()));
   take_signals(signal_fd);

@@ -34,8 +34,8 @@ class HeldSignals {
 /// Takes what waits at a descriptor of HeldSignals. Throws Interrupted.
 void take_signals(const UniqueFd& signal_fd);
 
-/// Waits this long. Throws Interrupted.
-void rest(std::chrono::milliseconds time);
+/// Waits this long. Throws Interrupted if one of them comes.
+void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time);
 
 /// Waits until a child ends, while SIGCHLD is held, or for this long.
 void wait_for_sigchld(std::chrono::milliseconds time);

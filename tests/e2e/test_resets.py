@@ -206,12 +206,16 @@ class Scripted(ResetsCase):
 
     def test_a_signal_ends_the_wait(self) -> None:
         path = self.command("show zeros")
-        with self.holder():
-            process = start(*LEGACY, path=path)
-            eventually(lambda: self.tries() == 1, "a try")
-            process.terminate()
-            run = finish(process)
-        self.assertEqual((run.status, run.out, run.err), (-signal.SIGTERM, b"", b""))
+        for before, status in ((), -signal.SIGTERM), (("unshare", "--pid", "--fork"), 128 + signal.SIGTERM):
+            self.calls.write_text("")
+            with self.subTest(before), self.holder():
+                process = start(*LEGACY, path=path, before=before)
+                eventually(lambda: self.tries() == 1, "a try")
+                time.sleep(0.1)  # in which it comes to wait
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+                os.kill(int(children or process.pid), signal.SIGTERM)
+                run = finish(process)
+                self.assertEqual((run.status, run.out, run.err), (status, b"", b""))
 
     def test_a_failure_is_no_reason_to_try_again(self) -> None:
         run = self.run_on(self.command(f": <{LOCK}; exit 3"))
