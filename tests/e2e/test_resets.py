@@ -248,13 +248,14 @@ class Scripted(ResetsCase):
 
     def test_overlayfs(self) -> None:
         """Where stat(2) tells a device that /proc/locks does not."""
-        layers = self.directory / "layers"
-        layers.mkdir()
-        with mounted(layers, "-t", "tmpfs", "none"):
-            for name in ("lower", "upper", "work"):
-                (layers / name).mkdir()
-            (layers / "lower/xtables.lock").touch()
-            options = ",".join(f"{name}dir={layers}/{name}" for name in ("lower", "upper", "work"))
+        lower, upper = self.directory / "lower", self.directory / "upper"
+        lower.mkdir()
+        upper.mkdir()
+        (lower / "xtables.lock").touch()
+        with mounted(upper, "-t", "tmpfs", "none"):
+            (upper / "upper").mkdir()
+            (upper / "work").mkdir()
+            options = f"lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work,xino=off"
             with mounted(Path("/run"), "-t", "overlay", "-o", options, "none"):
                 path = self.command("show zeros", "show right")
                 with self.holder():
