@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from support import (
+    DEADLINE,
     NOBODY,
     SYSTEM_PATH,
     ExporterTestCase,
@@ -100,6 +101,18 @@ class RealWriter(ResetsCase):
                     self.assertEqual(self.packets(run), PACKETS)
                 else:
                     self.assert_says(run, disturbed("0.5"))
+
+    def test_no_writer_finds_the_lock_taken(self) -> None:
+        self.network.restore(rules(2).encode())
+        with self.network.entered():
+            reader = start(*LEGACY, "--timeout", str(DEADLINE))
+            for _ in range(20):
+                for change in ("-A", "-D"):  # which without --wait fail at once
+                    self.network.run("iptables-legacy", change, "OUTPUT", "-s", "10.0.0.2")
+                    if reader.poll() is not None:
+                        self.assert_protected(finish(reader), True)
+                        reader = start(*LEGACY, "--timeout", str(DEADLINE))
+            self.assert_protected(finish(reader), True)
 
     def test_a_quiet_host_with_the_rights_of_the_unit(self) -> None:
         self.network.restore(rules(2).encode())
