@@ -50,9 +50,8 @@ std::vector<Collection> read_dump(const std::string& path, const Source& source,
   } catch (const std::exception& error) {
     collection.error = message_of(error);
   }
-  if (collection.ruleset) warn_of_incompatible_tables(collection);
   collection.duration = std::chrono::steady_clock::now() - started;
-  if (!allow_empty) require_tables(collections, std::nullopt);
+  if (!allow_empty) require_tables(collections);
   return collections;
 }
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -66,8 +68,9 @@ std::string failure_of(const Collection& collection, const Attempt& attempt, con
   if (!attempt.ruleset) return fmt::format("{}: {}", collection.name, attempt.parse_error);
   // Without the right to read the names of legacy tables, the legacy command prints nothing and
   // exits with 0.
+  const auto& kernel = host.tables(Backend::legacy, collection.source);
   const bool is_blind = attempt.variant == Backend::legacy && attempt.ruleset->tables.empty() &&
-                        host.legacy_tables_of(collection.source) != false;
+                        (!kernel || !kernel->empty());
   if (!is_blind) return "";
   return fmt::format("{}: printed nothing, though the kernel may hold legacy tables{}",
                      collection.name, privileges_hint(host.privileges, attempt.variant));
@@ -75,12 +78,26 @@ std::string failure_of(const Collection& collection, const Attempt& attempt, con
 
 void warn_of_stderr(Collection& collection, std::string_view text) {
   for (const std::string& line : lines_of(text)) {
+    // The kernel tells us, and whether there is anything in them.
+    if (line.find("legacy tables present") != std::string::npos) continue;
     collection.warnings.push_back(fmt::format("{}: {}", collection.name, line));
   }
 }
 
-bool is_of_legacy_tables(const std::string& warning) {
-  return warning.find("legacy tables present") != std::string::npos;
+/// Whether packets of the source's family meet it. They may meet inet, netdev, bridge and arp.
+bool concerns(const KernelTable& table, const Source& source) {
+  return table.family != (family_of(source) == Family::ipv4 ? "ip6" : "ip");
+}
+
+/// Whether it says what is in the table, or that it cannot.
+bool shows(const Collection& collection, Backend backend, const KernelTable& table) {
+  if (!collection.ruleset || collection.ruleset->variant.value_or(backend) != backend) return false;
+  if (table.family != (family_of(collection.source) == Family::ipv4 ? "ip" : "ip6")) return false;
+  const auto& tables = collection.ruleset->tables;
+  const auto& incompatible = collection.ruleset->incompatible_tables;
+  return std::any_of(tables.begin(), tables.end(),
+                     [&](const Table& shown) { return shown.name == table.name; }) ||
+         std::find(incompatible.begin(), incompatible.end(), table.name) != incompatible.end();
 }
 
 }  // namespace
@@ -108,7 +125,6 @@ Collection outcome(const Source& source, Attempt attempt, const Host& host,
         attempt.watched == Watched::undisturbed || collection.ruleset->tables.empty();
   }
   warn_of_stderr(collection, attempt.result.stderr_text);
-  warn_of_incompatible_tables(collection);
   return collection;
 }
 
@@ -117,7 +133,8 @@ Collection outcome_without_command(const Source& source, const std::string& why,
   Collection collection;
   collection.source = source;
   collection.name = save_command(source);
-  if (sources > 1 && source.backend == Backend::legacy && host.legacy_tables_of(source) == false) {
+  if (sources > 1 && source.backend == Backend::legacy && host.tables(Backend::legacy, source) &&
+      host.tables(Backend::legacy, source)->empty()) {
     collection.ruleset.emplace();
   } else {
     collection.error = why;
@@ -125,33 +142,59 @@ Collection outcome_without_command(const Source& source, const std::string& why,
   return collection;
 }
 
-void warn_of_incompatible_tables(Collection& collection) {
-  for (const std::string_view table : collection.ruleset->incompatible_tables) {
-    collection.warnings.push_back(
-        fmt::format("{}: table {} is not shown, or not whole: it holds what only nft can show "
-                    "(nft list ruleset)",
-                    collection.name, table));
-  }
-}
-
-void find_hidden_legacy_tables(std::vector<Collection>& collections, const Host& host) {
+void fail_spaced_chains(std::vector<Collection>& collections, const Host& host) {
+  if (!host.nft) return;
   for (Collection& collection : collections) {
-    const bool are_shown =
-        std::any_of(collections.begin(), collections.end(), [&](const Collection& other) {
-          return family_of(other.source) == family_of(collection.source) && other.ruleset &&
-                 (other.source.backend == Backend::legacy ||
-                  other.ruleset->variant == Backend::legacy);
-        });
-    collection.hidden_legacy_tables =
-        are_shown ? std::optional(false) : host.legacy_tables_of(collection.source);
-    // iptables' own warning of them counts only where this run does not show them.
-    if (collection.hidden_legacy_tables == false)
-      std::erase_if(collection.warnings, is_of_legacy_tables);
+    for (const KernelTable& table : *host.nft) {
+      if (table.spaced_chain.empty() || !shows(collection, Backend::nft, table)) continue;
+      collection.error = fmt::format(
+          "{}: a chain of table {} has white space in its name, which may hide others: {}",
+          collection.name, table.name, table.spaced_chain);
+      collection.ruleset.reset();
+    }
   }
 }
 
-void require_tables(std::vector<Collection>& collections,
-                    const std::optional<Privileges>& privileges) {
+void find_unshown_tables(std::vector<Collection>& collections, const Host& host) {
+  for (Collection& collection : collections) {
+    for (const Backend backend : {Backend::legacy, Backend::nft}) {
+      const auto& kernel = host.tables(backend, collection.source);
+      if (!kernel) continue;
+      std::vector<std::string>& unshown = collection.unshown_tables[backend];
+      for (const KernelTable& table : *kernel) {
+        const auto shows_it = [&](const Collection& other) { return shows(other, backend, table); };
+        if (table.filters && !table.is_dormant && concerns(table, collection.source) &&
+            std::none_of(collections.begin(), collections.end(), shows_it)) {
+          unshown.push_back(fmt::format("{} {}", table.family, table.name));
+        }
+      }
+    }
+  }
+}
+
+std::vector<std::string> names_of_unshown_tables(const std::vector<Collection>& collections) {
+  std::map<std::string_view, std::set<std::string>> tables_by_reason;
+  for (const Collection& collection : collections) {
+    if (!collection.ruleset) continue;
+    for (const std::string& table : collection.ruleset->incompatible_tables) {
+      tables_by_reason["tables that only nft can show whole (nft list ruleset)"].insert(
+          fmt::format("{} of {}", table, collection.name));
+    }
+    for (const auto& [backend, tables] : collection.unshown_tables) {
+      tables_by_reason[backend == Backend::nft
+                           ? "nft tables that are not counted (nft list ruleset)"
+                           : "legacy tables that are not counted (iptables-legacy-save)"]
+          .insert(tables.begin(), tables.end());
+    }
+  }
+  std::vector<std::string> lines;
+  for (const auto& [reason, tables] : tables_by_reason) {
+    if (!tables.empty()) lines.push_back(fmt::format("{}: {}", reason, fmt::join(tables, ", ")));
+  }
+  return lines;
+}
+
+void require_tables(std::vector<Collection>& collections) {
   const auto shows_something = [](const Collection& collection) {
     return !collection.ruleset || !collection.ruleset->tables.empty() ||
            !collection.ruleset->incompatible_tables.empty();
@@ -160,8 +203,10 @@ void require_tables(std::vector<Collection>& collections,
   for (Collection& collection : collections) {
     collection.error =
         fmt::format("{}: no tables (--allow-empty makes that a success)", collection.name);
-    if (privileges) collection.error += privileges_hint(*privileges, collection.ruleset->variant);
     for (const std::string& warning : collection.warnings) collection.error += "; " + warning;
+    for (const std::string& line : names_of_unshown_tables({collection})) {
+      collection.error += "; " + line;
+    }
     collection.ruleset.reset();
     collection.warnings.clear();
   }

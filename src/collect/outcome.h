@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "collect/capabilities.h"
+#include "collect/kernel_tables.h"
 #include "collect/legacy_lock.h"
 #include "collect/subprocess.h"
 #include "model/collection.h"
@@ -19,11 +20,12 @@ namespace iptables_exporter {
 
 /// What the kernel and this process's rights say, whatever the commands print.
 struct Host {
-  std::array<std::optional<bool>, 2> has_legacy_tables;  // by Family; absent: it may not be known
+  std::array<KernelTables, 2> legacy;  // by Family
+  KernelTables nft;                    // of all families
   Privileges privileges;
 
-  std::optional<bool> legacy_tables_of(const Source& source) const {
-    return has_legacy_tables[static_cast<std::size_t>(family_of(source))];
+  const KernelTables& tables(Backend backend, const Source& source) const {
+    return backend == Backend::nft ? nft : legacy[static_cast<std::size_t>(family_of(source))];
   }
 };
 
@@ -49,14 +51,17 @@ Collection outcome(const Source& source, Attempt attempt, const Host& host,
 Collection outcome_without_command(const Source& source, const std::string& why, const Host& host,
                                    std::size_t sources);
 
-/// What only all sources together say: which legacy tables none of them shows.
-void find_hidden_legacy_tables(std::vector<Collection>& collections, const Host& host);
+/// Fails sources whose dump may be forged: white space in a chain's name, which only netlink lets
+/// through, can look like other chains, rules and tables, and hide them.
+void fail_spaced_chains(std::vector<Collection>& collections, const Host& host);
+
+/// What only all sources together say: which tables that filter none of them shows.
+void find_unshown_tables(std::vector<Collection>& collections, const Host& host);
+
+/// For those who do not read the metric: each reason, and the tables that it hides.
+std::vector<std::string> names_of_unshown_tables(const std::vector<Collection>& collections);
 
 /// Turns success into failure if no collection has a table, nor one that could not be shown.
-/// `privileges` are those of the commands; a file has none.
-void require_tables(std::vector<Collection>& collections,
-                    const std::optional<Privileges>& privileges);
-
-void warn_of_incompatible_tables(Collection& collection);
+void require_tables(std::vector<Collection>& collections);
 
 }  // namespace iptables_exporter

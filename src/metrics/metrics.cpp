@@ -70,13 +70,14 @@ class MetricsBuilder {
       gauge("iptables_info", "Constant 1, with variant and version of iptables-save.")[label_text(
           source, {{"variant", variant_name(ruleset.variant)}, {"version", ruleset.version}})] = 1;
     }
-    gauge("iptables_incompatible_tables",
-          "Number of tables that iptables-save cannot show, or not whole.")[labels] =
-        static_cast<double>(ruleset.incompatible_tables.size());
-    if (collection.hidden_legacy_tables) {
-      gauge("iptables_hidden_legacy_tables",
-            "Whether there are legacy tables that are not shown.")[labels] =
-          *collection.hidden_legacy_tables ? 1 : 0;
+    const auto unshown = [&](std::string_view reason, const std::vector<std::string>& tables) {
+      gauge("iptables_unshown_tables",
+            "Number of tables that filter and are not counted here.")[label_text(
+          source, {{"reason", reason}})] = static_cast<double>(tables.size());
+    };
+    unshown("incompatible", ruleset.incompatible_tables);
+    for (const auto& [backend, tables] : collection.unshown_tables) {
+      unshown(name_of(backend), tables);
     }
     if (collection.legacy_read_protected) {
       gauge("iptables_legacy_reads_protected",

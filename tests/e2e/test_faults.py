@@ -277,16 +277,10 @@ class Messages(FaultCase):
             with self.dump.open("rb") as stdin:
                 self.assert_failure_says(f"stdin: {line}", "-i", "-", stdin=stdin)
 
-    def test_of_what_an_ordinary_user_lacks(self) -> None:
+    def test_of_an_ordinary_user(self) -> None:
+        """No hint about rights where their lack is not the cause."""
         self.fake("exit 0")
-        run = self.export(before=NOBODY)
-        self.assert_collecting_failed(run, run.out)
-        self.assertRegex(
-            run.err.decode(),
-            r"\Aiptables_exporter: error: iptables-save: no tables \(--allow-empty makes that a success\); "
-            r"this process lacks CAP_NET_ADMIN, CAP_NET_RAW(, CAP_DAC_READ_SEARCH)?: run it as root or grant "
-            r"them\n\Z",
-        )
+        self.assert_failure_says("iptables-save: no tables (--allow-empty makes that a success)", before=NOBODY)
 
     def test_warnings(self) -> None:
         note = b"# Table `nat' is incompatible, use 'nft' tool.\n"
@@ -297,8 +291,7 @@ class Messages(FaultCase):
             run,
             "warning: iptables-save: look out",
             "warning: iptables-save: twice",
-            "warning: iptables-save: table nat is not shown, or not whole: it holds what only nft can show "
-            "(nft list ruleset)",
+            "warning: tables that only nft can show whole (nft list ruleset): nat of iptables-save",
             "warning: 1 rule series are left out (--max-series 1)",
         )
 

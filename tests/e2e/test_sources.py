@@ -29,6 +29,7 @@ from support import (
     node_exporter,
     private_namespaces,
     prometheus,
+    unshown,
     value,
 )
 
@@ -63,6 +64,7 @@ IPV6_LEGACY = Source("ipv6", "legacy")
 IPV6_NFT = Source("ipv6", "nft")
 SOURCES = (IPV4_LEGACY, IPV4_NFT, IPV6_LEGACY, IPV6_NFT)
 ALL = ("--family", "ipv4,ipv6", "--backend", "legacy,nft")
+LEGACY_WARNING = "legacy tables that are not counted (iptables-legacy-save)"
 
 HEALTH = {
     "iptables_exporter_build_info",
@@ -256,7 +258,7 @@ class Collecting(SourcesCase):
             saved.write_bytes(dumps[ipv4])
             self.assert_counters_of(unasked.metrics, dumps[ipv4])
             from_file = self.network.export("--input", saved)
-            of_the_host = rb"(?m)^.*iptables_(hidden_legacy_tables|legacy_reads_protected).*\n"
+            of_the_host = rb'(?m)^.*iptables_(legacy_reads_protected|unshown_tables{reason="(legacy|nft)"}).*\n'
             of_the_dump = re.sub(of_the_host, b"", unasked.out)
             self.assertEqual(timeless(from_file.out), timeless(of_the_dump))
 
@@ -427,9 +429,11 @@ class OneOfSeveralFails(SourcesCase):
     def test_legacy_tables_of_a_failed_source_are_hidden(self) -> None:
         path = self.fake(IPV6_LEGACY, "exit 1")
         run = self.network.export(*ALL, path=path)
-        self.assert_messages(run, "warning: ip6tables-nft-save: # Warning: ip6tables-legacy tables present")
-        hidden = run.metrics["iptables_hidden_legacy_tables"].samples
-        self.assertEqual(hidden, {IPV4_LEGACY.series(): "0", IPV4_NFT.series(): "0", IPV6_NFT.series(): "1"})
+        self.assert_messages(run, f"warning: {LEGACY_WARNING}: ip6 filter, ip6 mangle")
+        self.assertEqual(
+            unshown(run.metrics, "legacy"),
+            {IPV4_LEGACY.series(): "0", IPV4_NFT.series(): "0", IPV6_NFT.series(): "2"},
+        )
 
 
 class CommandNotInstalled(SourcesCase):
@@ -443,8 +447,7 @@ class CommandNotInstalled(SourcesCase):
             for name in ("iptables_info", "iptables_ruleset_hash", "iptables_rules"):
                 backends = {dict(series)["backend"] for series in run.metrics[name].samples}
                 self.assertEqual(backends, {"nft"}, name)
-            hidden = run.metrics["iptables_hidden_legacy_tables"].samples
-            self.assertEqual(hidden, {source.series(): "0" for source in SOURCES})
+            self.assertEqual(unshown(run.metrics, "legacy"), {source.series(): "0" for source in SOURCES})
 
             run = self.network.export("--backend", "legacy")
             self.assertEqual(run.status, 1, run)
@@ -466,8 +469,8 @@ class CommandNotInstalled(SourcesCase):
             self.assert_messages(run, "error: ip6tables-legacy-save is not in ")
             self.assertEqual(run.err.count(b"error: "), 1, run)
             self.assert_failed(run.metrics, IPV6_LEGACY)
-            self.assertEqual(value(run.metrics, "iptables_hidden_legacy_tables", IPV6_NFT.series()), "1")
-            self.assertEqual(value(run.metrics, "iptables_hidden_legacy_tables", IPV4_NFT.series()), "0")
+            self.assertEqual(unshown(run.metrics, "legacy")[IPV6_NFT.series()], "2")
+            self.assertEqual(unshown(run.metrics, "legacy")[IPV4_NFT.series()], "0")
 
     def test_nft(self) -> None:
         self.restore(IPV4_LEGACY, IPV6_LEGACY)
@@ -585,17 +588,15 @@ class Inventory(SourcesCase):
 
         run, dumps = self.export_when_quiet(*ALL)
         self.assertEqual(run.status, 0, run)
-        self.assert_messages(
+        self.assert_says(
             run,
-            "warning: iptables-nft-save: table filter ",
-            "warning: ip6tables-nft-save: table filter ",
-            "warning: ip6tables-nft-save: table mangle ",
+            "warning: tables that only nft can show whole (nft list ruleset): filter of ip6tables-nft-save, "
+            "filter of iptables-nft-save, mangle of ip6tables-nft-save",
         )
-        self.assertEqual(run.err.count(b"\n"), 3, run)
         self.assert_failed(run.metrics)
         self.assert_exact(run.metrics, dumps)
         self.assertEqual(
-            run.metrics["iptables_incompatible_tables"].samples,
+            unshown(run.metrics, "incompatible"),
             {source.series(): n for source, n in zip(SOURCES, ("0", "1", "0", "2"))},
         )
         shown = set(run.metrics["iptables_ruleset_hash"].samples)
@@ -612,66 +613,77 @@ class Inventory(SourcesCase):
         for arguments in (("--family", "ipv6", "--backend", "nft"), ALL):
             run = self.network.export(*arguments)
             self.assertEqual(run.status, 0, run)
-            self.assert_messages(run, "warning: ip6tables-nft-save: table filter ")
+            self.assert_messages(run, "warning: tables that only nft can show whole", "of ip6tables-nft-save")
             self.assertEqual(run.err.count(b"\n"), 1, run)
-            self.assertEqual(value(run.metrics, "iptables_incompatible_tables", IPV6_NFT.series()), "1")
+            self.assertEqual(unshown(run.metrics, "incompatible")[IPV6_NFT.series()], "1")
             self.assert_exact(run.metrics, {})
 
-    def hidden(self, *arguments: str, **options: object) -> tuple[dict[Labels, str], bytes]:
+    def unshown_legacy(self, *arguments: str, **options: object) -> tuple[dict[Labels, str], bytes]:
         run = self.network.export(*arguments, **options)
         self.assertEqual(run.status, 0, run)
         self.assert_messages(run)
-        families = run.metrics
-        if "iptables_hidden_legacy_tables" not in families:
-            return {}, run.err
-        return families["iptables_hidden_legacy_tables"].samples, run.err
+        return unshown(run.metrics, "legacy"), run.err
 
-    def test_hidden_legacy_tables(self) -> None:
+    def test_unshown_legacy_tables(self) -> None:
         nft = ("--family", "ipv4,ipv6", "--backend", "nft")
         none = {IPV4_NFT.series(): "0", IPV6_NFT.series(): "0"}
         self.restore(IPV4_NFT, IPV6_NFT)
-        self.assertEqual(self.hidden(*nft), (none, b""))
+        self.assertEqual(self.unshown_legacy(*nft), (none, b""))
 
         # One family's are nothing to the other.
         self.restore(IPV6_LEGACY)
-        series, messages = self.hidden(*nft)
-        self.assertEqual(series, none | {IPV6_NFT.series(): "1"})
-        self.assertEqual(messages.count(b"\n"), 1)
-        self.assertIn(b"warning: ip6tables-nft-save: # Warning: ip6tables-legacy tables present", messages)
+        series, messages = self.unshown_legacy(*nft)
+        self.assertEqual(series, none | {IPV6_NFT.series(): "2"})
+        self.assertEqual(
+            messages.decode(), f"iptables_exporter: warning: {LEGACY_WARNING}: ip6 filter, ip6 mangle\n"
+        )
 
         self.restore(IPV4_LEGACY)
-        series, messages = self.hidden(*nft)
-        self.assertEqual(series, {IPV4_NFT.series(): "1", IPV6_NFT.series(): "1"})
-        self.assertEqual(messages.count(b"\n"), 2)
+        series, messages = self.unshown_legacy(*nft)
+        self.assertEqual(series, {IPV4_NFT.series(): "2", IPV6_NFT.series(): "2"})
+        self.assertEqual(
+            messages.decode(),
+            f"iptables_exporter: warning: {LEGACY_WARNING}: ip filter, ip mangle, ip6 filter, ip6 mangle\n",
+        )
+        # Who writes a file has the metric.
+        run = self.network.export(*nft, "-o", self.target)
+        self.assert_success(run)
+        self.assertEqual(unshown(read_metrics(self.target.read_bytes()), "legacy"), series)
 
-        self.assertEqual(self.hidden(*ALL), ({source.series(): "0" for source in SOURCES}, b""))
-        self.assertEqual(self.hidden("--backend", "legacy"), ({labels(backend="legacy"): "0"}, b""))
+        self.assertEqual(self.unshown_legacy(*ALL), ({source.series(): "0" for source in SOURCES}, b""))
+        series, _ = self.unshown_legacy("--backend", "legacy")
+        self.assertEqual(series, {labels(backend="legacy"): "0"})
 
-    def test_hidden_legacy_tables_of_the_plain_command(self) -> None:
+    def test_unshown_legacy_tables_of_the_plain_command(self) -> None:
         self.restore(IPV4_NFT, IPV4_LEGACY)
-        series, messages = self.hidden(path=self.path)
-        self.assertEqual(series, {(): "1"})
-        self.assertIn(b"warning: iptables-save: # Warning: iptables-legacy tables present", messages)
+        series, messages = self.unshown_legacy(path=self.path)
+        self.assertEqual(series, {(): "2"})
+        self.assertIn(f"warning: {LEGACY_WARNING}: ip filter, ip mangle\n".encode(), messages)
 
         (self.directory / "legacy").mkdir()
         (self.directory / "legacy" / "iptables-save").symlink_to(f"{SBIN}/xtables-legacy-multi")
-        self.assertEqual(self.hidden(path=f"{self.directory}/legacy:/usr/bin:/bin"), ({(): "0"}, b""))
+        run = self.network.export(path=f"{self.directory}/legacy:/usr/bin:/bin")
+        self.assertEqual(unshown(run.metrics, "legacy"), {(): "0"})
+        self.assertEqual(unshown(run.metrics, "nft"), {(): "2"})
+        self.assert_says(
+            run, "warning: nft tables that are not counted (nft list ruleset): ip filter, ip mangle"
+        )
 
-    def test_hidden_legacy_tables_and_privileges(self) -> None:
+    def test_unshown_legacy_tables_and_privileges(self) -> None:
         """Who may not read the kernel's list of legacy tables does not know."""
         nft = ("--family", "ipv4,ipv6", "--backend", "nft")
         self.restore(*SOURCES)
-        self.assertEqual(self.hidden(*nft, before=nobody_with("net_admin")), ({}, b""))
-        series, messages = self.hidden(*nft, before=nobody_with("net_admin", "dac_read_search"))
-        self.assertEqual(series, {IPV4_NFT.series(): "1", IPV6_NFT.series(): "1"})
-        self.assertEqual(messages.count(b"\n"), 2)
+        self.assertEqual(self.unshown_legacy(*nft, before=nobody_with("net_admin")), ({}, b""))
+        series, messages = self.unshown_legacy(*nft, before=nobody_with("net_admin", "dac_read_search"))
+        self.assertEqual(series, {IPV4_NFT.series(): "2", IPV6_NFT.series(): "2"})
+        self.assertEqual(messages.count(b"\n"), 1)
 
-    def test_hidden_legacy_tables_where_proc_shows_processes_only(self) -> None:
+    def test_unshown_legacy_tables_where_proc_shows_processes_only(self) -> None:
         """As under systemd's ProcSubset=pid: there is no /proc/net, and the legacy command is blind."""
         self.restore(IPV4_NFT, IPV4_LEGACY)
         with mounted(Path("/proc"), "-t", "proc", "-o", "subset=pid", "proc"):
-            series, _ = self.hidden("--family", "ipv4", "--backend", "nft")
-            self.assertEqual(series, {IPV4_NFT.series(): "1"})
+            series, _ = self.unshown_legacy("--family", "ipv4", "--backend", "nft")
+            self.assertEqual(series, {IPV4_NFT.series(): "2"})
             both = ("--family", "ipv4", "--backend", "legacy,nft", "--allow-empty")
             run = self.network.export(*both)
         self.assertEqual(run.status, 1, run)

@@ -208,7 +208,7 @@ std::vector<Collection> collection_of(Ruleset ruleset, Source source) {
   collections[0].ruleset = std::move(ruleset);
   collections[0].duration = std::chrono::duration<double>(0.125);
   collections[0].last_success = 1700000000.25;
-  collections[0].hidden_legacy_tables = true;
+  collections[0].unshown_tables = {{Backend::legacy, {}}, {Backend::nft, {"inet a"}}};
   return collections;
 }
 

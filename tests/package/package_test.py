@@ -242,7 +242,7 @@ class Debian(unittest.TestCase):
         set_args(self.machine, 'ARGS=""')
         collect(self.machine)
         self.assertTrue(has(self.machine, "scrape_success 1"))
-        self.assertTrue(has(self.machine, "hidden_legacy_tables 1"))
+        self.assertTrue(has(self.machine, 'unshown_tables{reason="legacy"} 1'))
         self.assertEqual(self.journal(), before, "no line, though there was a warning")
 
     def test_07_what_is_wrong_with_options_is_told_at_once(self) -> None:

@@ -278,6 +278,15 @@ def value(families: dict[str, Family], name: str, labels: Labels = ()) -> str:
     return families[name].samples[labels]
 
 
+def unshown(families: dict[str, Family], reason: str) -> dict[Labels, str]:
+    """How many tables are not shown for this reason, by the other labels."""
+    return {
+        tuple(label for label in series if label[0] != "reason"): number
+        for series, number in families["iptables_unshown_tables"].samples.items()
+        if ("reason", reason) in series
+    }
+
+
 # --- directories, commands, processes ---------------------------------------------------------
 
 

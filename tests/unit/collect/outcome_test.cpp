@@ -11,9 +11,11 @@ namespace {
 constexpr std::chrono::duration<double> timeout{2.5};
 constexpr Source legacy{Family::ipv4, Backend::legacy};
 constexpr Source nft{Family::ipv4, Backend::nft};
-const Host root{{false, false}, {}};
-const Host root_with_legacy_tables{{true, true}, {}};
-const Host nobody{{std::nullopt, std::nullopt}, {false, false, false}};
+const KernelTables none(std::in_place);
+const KernelTables filter{{{"ip", "filter", false, true, ""}}};
+const Host root{{none, none}, none, {}};
+const Host root_with_legacy_tables{{filter, none}, none, {}};
+const Host nobody{{std::nullopt, std::nullopt}, std::nullopt, {false, false, false}};
 
 Ruleset ruleset_with(std::vector<std::string> tables) {
   Ruleset ruleset;
@@ -57,7 +59,7 @@ TEST_CASE("why a source failed") {
        "CAP_DAC_READ_SEARCH: run it as root or grant them"},
       {legacy,
        attempt_with(Backend::legacy, Exited{1}),
-       {{}, {true, true, false}},
+       {{}, {}, {true, true, false}},
        "iptables-legacy-save exited with status 1; this process lacks CAP_DAC_READ_SEARCH: run it "
        "as "
        "root or grant them"},
@@ -75,7 +77,7 @@ TEST_CASE("why a source failed") {
        "iptables-legacy-save: printed nothing, though the kernel may hold legacy tables"},
       {{},
        attempt_with(Backend::legacy, Exited{0}),
-       {{}, {true, true, false}},
+       {{}, {}, {true, true, false}},
        "iptables-save: printed nothing, though the kernel may hold legacy tables; this process "
        "lacks "
        "CAP_DAC_READ_SEARCH: run it as root or grant them"},
@@ -178,37 +180,100 @@ TEST_CASE("a source without a command") {
   CHECK(fails(nft, root, 2));
 }
 
-TEST_CASE("legacy tables that nobody shows are hidden, and then iptables' warning of them counts") {
-  const std::string warning = "# Warning: iptables-legacy tables present, use ...\n";
+TEST_CASE("tables of the host that no source shows") {
+  const auto of = [](const Source& source, std::optional<Backend> variant, const Ruleset& ruleset) {
+    return outcome(source, attempt_with(variant, Exited{0}, ruleset), root, timeout);
+  };
+  Ruleset cannot_show_filter;
+  cannot_show_filter.incompatible_tables = {"filter"};
+  const Collection nothing = of(nft, Backend::nft, {});
+  const Collection of_nft = of(nft, Backend::nft, ruleset_with({"filter"}));
+  const Collection of_incompatible = of(nft, Backend::nft, cannot_show_filter);
+  const Collection of_plain = of({}, std::nullopt, ruleset_with({"filter"}));
+  const Collection of_legacy = of(legacy, Backend::legacy, ruleset_with({"filter"}));
+  const Collection of_ipv6 = of({Family::ipv6, {}}, Backend::nft, ruleset_with({"filter"}));
+  const Collection of_failed = outcome(nft, attempt_with(Backend::nft, Exited{1}), root, timeout);
+
+  const auto table = [](std::string family, std::string name) {
+    return KernelTable{std::move(family), std::move(name), false, true, ""};
+  };
+  KernelTable idle = table("inet", "idle");
+  idle.filters = false;
+  KernelTable dormant = table("inet", "dormant");
+  dormant.is_dormant = true;
+  const KernelTables nft_filter{{table("ip", "filter")}};
+  const KernelTables foreign{{table("inet", "a"), table("netdev", "b"), table("bridge", "c"),
+                              table("arp", "d"), table("ip", "e"), table("ip6", "f"), idle,
+                              dormant}};
+  using Names = std::vector<std::string>;
   struct Row {
     std::vector<Collection> collections;
     Host host;
-    std::optional<bool> are_hidden;
-    std::size_t warnings;
+    std::optional<Names> legacy;
+    std::optional<Names> nft;
   };
-  const auto of_nft =
-      outcome(nft, attempt_with(Backend::nft, Exited{0}, {}, warning), root, timeout);
-  const auto of_plain = outcome({}, attempt_with({}, Exited{0}, {}, warning), root, timeout);
-  const auto of_legacy = outcome(legacy, attempt_with(Backend::legacy, Exited{0}), root, timeout);
-  const auto of_plain_legacy = outcome({}, attempt_with(Backend::legacy, Exited{0}), root, timeout);
-  const auto of_ipv6_legacy = outcome({Family::ipv6, Backend::legacy},
-                                      attempt_with(Backend::legacy, Exited{0}), root, timeout);
-  const auto of_failed = outcome(legacy, attempt_with(Backend::legacy, Exited{1}), root, timeout);
   const Row rows[] = {
-      {{of_nft}, root, false, 0},
-      {{of_nft}, root_with_legacy_tables, true, 1},
-      {{of_nft}, nobody, std::nullopt, 1},
-      {{of_plain}, root_with_legacy_tables, true, 1},
-      {{of_nft, of_legacy}, root_with_legacy_tables, false, 0},
-      {{of_nft, of_plain_legacy}, root_with_legacy_tables, false, 0},
-      {{of_nft, of_ipv6_legacy}, root_with_legacy_tables, true, 1},
-      {{of_nft, of_failed}, root_with_legacy_tables, true, 1},
+      {{of_nft}, root, Names{}, Names{}},
+      {{of_nft}, nobody, {}, {}},
+      {{of_nft}, root_with_legacy_tables, Names{"ip filter"}, Names{}},
+      {{of_plain}, root_with_legacy_tables, Names{}, Names{}},  // whatever it is, it shows one
+      {{of_nft, of_legacy}, root_with_legacy_tables, Names{}, Names{}},
+      {{of_nft}, {{none, none}, nft_filter, {}}, Names{}, Names{}},
+      {{of_incompatible}, {{none, none}, nft_filter, {}}, Names{}, Names{}},
+      {{of_plain}, {{none, none}, nft_filter, {}}, Names{}, Names{}},
+      {{of_legacy}, {{filter, none}, nft_filter, {}}, Names{}, Names{"ip filter"}},
+      {{of_legacy, of_failed}, {{filter, none}, nft_filter, {}}, Names{}, Names{"ip filter"}},
+      {{of_legacy, of_ipv6}, {{filter, none}, nft_filter, {}}, Names{}, Names{"ip filter"}},
+      {{nothing},
+       {{none, none}, foreign, {}},
+       Names{},
+       Names{"inet a", "netdev b", "bridge c", "arp d", "ip e"}},
+      {{of_ipv6},
+       {{none, none}, foreign, {}},
+       Names{},
+       Names{"inet a", "netdev b", "bridge c", "arp d", "ip6 f"}},
   };
   for (Row row : rows) {
-    find_hidden_legacy_tables(row.collections, row.host);
-    CHECK(row.collections.front().hidden_legacy_tables == row.are_hidden);
-    CHECK(row.collections.front().warnings.size() == row.warnings);
+    find_unshown_tables(row.collections, row.host);
+    auto& unshown = row.collections.front().unshown_tables;
+    CHECK(unshown.contains(Backend::legacy) == row.legacy.has_value());
+    CHECK(unshown.contains(Backend::nft) == row.nft.has_value());
+    CHECK(unshown[Backend::legacy] == row.legacy.value_or(Names{}));
+    CHECK(unshown[Backend::nft] == row.nft.value_or(Names{}));
   }
+}
+
+TEST_CASE("unshown tables are named once, a line for each reason") {
+  std::vector<Collection> collections(3);
+  collections[0].name = "iptables-save";
+  collections[0].ruleset.emplace().incompatible_tables = {"nat", "raw"};
+  collections[0].unshown_tables = {{Backend::legacy, {"ip filter"}}, {Backend::nft, {"inet b"}}};
+  collections[1].ruleset.emplace();
+  collections[1].unshown_tables = {{Backend::legacy, {}}, {Backend::nft, {"ip6 a", "inet b"}}};
+  collections[2].unshown_tables = {{Backend::nft, {"inet of_failed"}}};
+  CHECK(names_of_unshown_tables(collections) ==
+        std::vector<std::string>{
+            "legacy tables that are not counted (iptables-legacy-save): ip filter",
+            "nft tables that are not counted (nft list ruleset): inet b, ip6 a",
+            "tables that only nft can show whole (nft list ruleset): nat of iptables-save, raw of "
+            "iptables-save"});
+  CHECK(names_of_unshown_tables({}).empty());
+}
+
+TEST_CASE("white space in a chain's name fails the source that shows it") {
+  const Host host = {{none, none}, {{{"ip", "filter", false, false, "a b"}}}, {}};
+  const auto is_failed = [&](const Source& source, Backend variant, const char* table) {
+    std::vector<Collection> collections = {
+        outcome(source, attempt_with(variant, Exited{0}, ruleset_with({table})), root, timeout)};
+    fail_spaced_chains(collections, host);
+    CHECK(collections[0].ruleset.has_value() == collections[0].error.empty());
+    return !collections[0].ruleset;
+  };
+  CHECK(is_failed(nft, Backend::nft, "filter"));
+  CHECK(is_failed({}, Backend::nft, "filter"));
+  CHECK(!is_failed(nft, Backend::nft, "nat"));
+  CHECK(!is_failed({}, Backend::legacy, "filter"));
+  CHECK(!is_failed({Family::ipv6, {}}, Backend::nft, "filter"));
 }
 
 TEST_CASE("no tables in any source") {
@@ -218,28 +283,23 @@ TEST_CASE("no tables in any source") {
     collections[0].ruleset = ruleset;
     collections[0].ruleset->variant = Backend::nft;
     collections[0].warnings = {"iptables-nft-save: look out"};
+    collections[0].unshown_tables = {{Backend::nft, {"inet a"}}};
     return collections;
   };
   auto empty = collections_with({});
-  require_tables(empty, nobody.privileges);
+  require_tables(empty);
   CHECK(!empty[0].ruleset);
   CHECK(empty[0].warnings.empty());
-  CHECK(empty[0].error ==
-        "iptables-nft-save: no tables (--allow-empty makes that a success); this process lacks "
-        "CAP_NET_ADMIN: run it as root or grant them; iptables-nft-save: look out");
-
-  auto file = collections_with({});
-  require_tables(file, std::nullopt);
   CHECK(
-      file[0].error ==
+      empty[0].error ==
       "iptables-nft-save: no tables (--allow-empty makes that a success); iptables-nft-save: look "
-      "out");
+      "out; nft tables that are not counted (nft list ruleset): inet a");
 
   Ruleset incompatible;
   incompatible.incompatible_tables = {"nat"};
   for (const Ruleset& ruleset : {ruleset_with({"filter"}), incompatible}) {
     auto shown = collections_with(ruleset);
-    require_tables(shown, nobody.privileges);
+    require_tables(shown);
     CHECK(shown[0].ruleset);
     CHECK(shown[0].error == "");
   }

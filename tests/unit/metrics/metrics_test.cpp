@@ -115,8 +115,8 @@ TEST_CASE("sources that are asked for by name are labels of every series") {
   collections[0].source = {Family::ipv4, Backend::nft};
   collections[1].source = {Family::ipv6, Backend::legacy};
   collections[2].source = {Family::ipv6, Backend::nft};
-  collections[0].hidden_legacy_tables = true;
-  collections[1].hidden_legacy_tables = false;
+  collections[0].unshown_tables = {{Backend::legacy, {}}, {Backend::nft, {"inet a", "ip b"}}};
+  collections[1].unshown_tables = {{Backend::nft, {"inet a"}}};
   CHECK(series_of(collections, "iptables_rule_packets_total") ==
         "{backend=\"nft\",chain=\"I\",family=\"ipv4\",rule=\"-j X\",table=\"f\"} 3\n"
         "{backend=\"legacy\",chain=\"I\",family=\"ipv6\",rule=\"-j X\",table=\"f\"} 7\n");
@@ -126,10 +126,12 @@ TEST_CASE("sources that are asked for by name are labels of every series") {
   CHECK(series_of(collections, "iptables_info") ==
         "{backend=\"nft\",family=\"ipv4\",variant=\"nf_tables\",version=\"1.8.9\"} 1\n"
         "{backend=\"legacy\",family=\"ipv6\",variant=\"legacy\",version=\"1.8.9\"} 1\n");
-  CHECK(series_of(collections, "iptables_incompatible_tables") ==
-        "{backend=\"nft\",family=\"ipv4\"} 1\n{backend=\"legacy\",family=\"ipv6\"} 0\n");
-  CHECK(series_of(collections, "iptables_hidden_legacy_tables") ==
-        "{backend=\"nft\",family=\"ipv4\"} 1\n{backend=\"legacy\",family=\"ipv6\"} 0\n");
+  CHECK(series_of(collections, "iptables_unshown_tables") ==
+        "{backend=\"nft\",family=\"ipv4\",reason=\"incompatible\"} 1\n"
+        "{backend=\"nft\",family=\"ipv4\",reason=\"legacy\"} 0\n"
+        "{backend=\"nft\",family=\"ipv4\",reason=\"nft\"} 2\n"
+        "{backend=\"legacy\",family=\"ipv6\",reason=\"incompatible\"} 0\n"
+        "{backend=\"legacy\",family=\"ipv6\",reason=\"nft\"} 1\n");
   CHECK(series_of(collections, "iptables_scrape_success") ==
         "{backend=\"nft\",family=\"ipv4\"} 1\n{backend=\"legacy\",family=\"ipv6\"} 1\n"
         "{backend=\"nft\",family=\"ipv6\"} 0\n");

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/source.h"
+
+namespace iptables_exporter {
+
+/// A table that the kernel holds, whoever made it.
+struct KernelTable {
+  std::string family;  // as nft calls it: ip, ip6, inet, netdev, bridge, arp
+  std::string name;
+  bool is_dormant = false;
+  bool filters = false;      // it has a rule that packets get to, or a policy other than to accept
+  std::string spaced_chain;  // name of a chain with white space in it; empty: there is none
+};
+
+/// All of a backend's. Absent: this process may not know them.
+using KernelTables = std::optional<std::vector<KernelTable>>;
+
+/// Of every family. It takes CAP_NET_ADMIN.
+KernelTables nft_tables();
+
+/// A table is there once something has looked at it.
+KernelTables legacy_tables(Family family);
+
+/// Reads a datagram of what the kernel answers to a dump of all tables, then to one of all chains
+/// (NFT_MSG_NEWTABLE and NFT_MSG_NEWCHAIN of linux/netfilter/nf_tables.h), for the request of that
+/// number. Returns whether it was the last. Pure. Throws std::system_error: what the kernel says;
+/// EINTR if the tables changed meanwhile; EBADMSG if it is no such answer.
+bool read_nft_answer(std::string_view datagram, std::uint32_t request,
+                     std::vector<KernelTable>& tables);
+
+}  // namespace iptables_exporter
