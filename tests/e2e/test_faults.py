@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fault_case import DUMP, FaultCase
@@ -305,14 +305,18 @@ class Messages(FaultCase):
                 run = self.export(*arguments)
                 self.assertEqual((run.status, run.out), (2, b""))
                 self.assert_says(run, *(f"error: {line}" for line in lines))
-        run = self.export("-s", "{table=filter}")
-        self.assertEqual((run.status, run.out), (2, b""))
-        self.assertEqual(
-            run.err.decode(),
-            "iptables_exporter: error: --select: expected a string in quotes (see iptables_exporter --help)\n"
-            "{table=filter}\n"
-            "       ^\n",
-        )
+        # Nothing of the library's own words is between these lines.
+        for selector, expected, caret in (
+            ("{table=filter}", "a string in quotes", "       ^"),
+            ('{table=~"a("}', "a regular expression of RE2 (missing ): a()", "         ^"),
+        ):
+            run = self.export("-s", selector)
+            self.assertEqual((run.status, run.out), (2, b""))
+            self.assertEqual(
+                run.err.decode(),
+                f"iptables_exporter: error: --select: expected {expected} (see iptables_exporter --help)\n"
+                f"{selector}\n{caret}\n",
+            )
 
     def test_of_output_that_cannot_be_written(self) -> None:
         missing = self.directory / "missing"
@@ -751,9 +755,18 @@ class OldOutput(FaultCase):
         self.assertIsNone(self.failed_last_success())
 
     def test_fifo(self) -> None:
-        os.mkfifo(self.target)
-        self.assertIsNone(self.failed_last_success())
-        self.assertTrue(self.target.is_file())
+        """Whether it has nobody at its other end, or one who is silent, or one who says the right thing."""
+        old = self.write_old_output()
+        for text in (None, b"", old):
+            self.target.unlink()
+            os.mkfifo(self.target)
+            with ExitStack() as writer:
+                if text is not None:
+                    fd = os.open(self.target, os.O_RDWR)
+                    writer.callback(os.close, fd)
+                    os.write(fd, text)
+                self.assertIsNone(self.failed_last_success())
+            self.assertTrue(self.target.is_file())
 
     def test_device_that_never_ends(self) -> None:
         """Read as a file, it would go on for ever."""

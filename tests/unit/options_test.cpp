@@ -55,6 +55,10 @@ TEST_CASE("options") {
   CHECK(all.allow_empty);
 
   CHECK(parse({"--output=x.prom"}).output == "x.prom");
+  CHECK(parse({"--timeout", "86400"}).timeout.count() == 86400);
+  CHECK(parse({"--timeout", "1e-9"}).timeout.count() == 1e-9);
+  CHECK(parse({"--max-series", "18446744073709551615"}).rule_series.max_series ==
+        18446744073709551615U);
   CHECK(parse({"-V"}).text_to_print == "iptables_exporter " VERSION "\n");
   CHECK(parse({"--help"}).text_to_print->find("--timeout SECONDS") != std::string::npos);
 }
@@ -137,6 +141,9 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
       {{"-i", "-o"}, "--input needs a value, not -o"},
       {{"--timeout", "0"}, "--timeout needs a number of seconds above 0 and up to 86400, not 0"},
       {{"--timeout", "-1"}, "--timeout needs a value, not -1"},
+      {{"--timeout", "86400.5"},
+       "--timeout needs a number of seconds above 0 and up to 86400, not 86400.5"},
+      {{"--timeout", " 5"}, "--timeout needs a number of seconds above 0 and up to 86400, not  5"},
       {{"--timeout", "nan"},
        "--timeout needs a number of seconds above 0 and up to 86400, not nan"},
       {{"--timeout", "inf"},
@@ -154,6 +161,8 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
        "--sum-by: expected one of the labels table, chain, rule, comment, target, not family"},
       {{"--label", "job=x"}, "--label: expected a name that Prometheus does not reserve"},
       {{"--max-series", "-1"}, "--max-series needs a value, not -1"},
+      {{"--max-series", "18446744073709551616"},
+       "--max-series needs a whole number, not 18446744073709551616"},
       {{"--max-series", "1.5"}, "--max-series needs a whole number, not 1.5"},
       {{"--max-series", "99999999999999999999"},
        "--max-series needs a whole number, not 99999999999999999999"},
