@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "metrics/metrics.h"
 #include "metrics/expressions.h"
+#include "metrics/metrics.h"
 
 namespace iptables_exporter {
 
