@@ -24,8 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
 import support  # noqa: E402
-
-RULES = ROOT / "contrib" / "prometheus" / "iptables_exporter.rules.yml"
+from generator import Settings, generate  # noqa: E402
 
 PROMETHEUS = "127.0.0.1:9090"
 SPEED_UP = 60
@@ -45,9 +44,7 @@ def at_test_speed(promql: str) -> str:
 
 
 def rules_at_test_speed() -> str:
-    text = RULES.read_text()
-    assert text.count("> 300\n") == 1, "the one limit that is a number of seconds"
-    return at_test_speed(text.replace("> 300\n", f"> {300 // SPEED_UP}\n"))
+    return generate.rule_file(Settings(scale=SPEED_UP))
 
 
 def filled_in(promql: str) -> str:
