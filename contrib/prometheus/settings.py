@@ -35,7 +35,7 @@ class Settings:
         self.family = f"{self.host}, family"
         self.source = f"{self.family}, backend"
         self.group = ", ".join([*group, "netns"])
-        self.identity: list[str] = identity
+        self.group_labels: list[str] = group
 
     def series(self, name: str, *matchers: str) -> str:
         chosen = ",".join(matcher for matcher in (self.selector, *matchers) if matcher)
