@@ -230,7 +230,8 @@ def firewall(s: Settings) -> Group:
     hash_ = s.series("iptables_ruleset_hash")
     table, chain = f"{s.source}, table", f"{s.source}, table, chain"
     changed = s.period("changed")
-    recently = f"and on ({s.source}) {SUCCESS_SEEN} > time() - {s.seconds('recent')}"
+    # What failing runs do not show is as it was; what nobody scrapes is not known.
+    recently = f"and on ({s.source}) present_over_time({success}[{s.period('recent')}])"
     # Before what is told now, and longer than a reboot takes: what was away that long is new.
     before = f"[{s.period('reboot')}] offset {changed}"
     long_before = f"[{s.period('reboot')}] offset {s.period('changed', 2)}"

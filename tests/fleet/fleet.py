@@ -175,9 +175,18 @@ class Fleet:
 
     def _start_prometheus(self, resources: contextlib.ExitStack) -> None:
         self._directory = resources.enter_context(support.public_directory())
+        self._resources = resources
         self._write_configuration(without=DEAR)
-        _start(
-            resources,
+        self._run_prometheus()
+
+    def restart_prometheus(self) -> None:
+        self._prometheus.terminate()
+        self._prometheus.wait()
+        self._run_prometheus()
+
+    def _run_prometheus(self) -> None:
+        self._prometheus = _start(
+            self._resources,
             "prometheus",
             f"--config.file={self._directory}/prometheus.yml",
             f"--storage.tsdb.path={self._directory}/data",

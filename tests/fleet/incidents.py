@@ -87,6 +87,12 @@ def filter_is_flushed_beside_nat(f: Simulation) -> None:
     f.firing({(EMPTIED, "a"), (CHANGED, "a")})
     f.run(3 * HOUR)
     f.firing({(EMPTIED, "a")})
+    host.up = False  # for good, as far as anybody knows
+    f.run(15)
+    f.firing(set())
+    host.up = True
+    f.run(7)
+    f.firing({(EMPTIED, "a")})
     host.tables["filter"] = a_filter()
     f.run(30)
     f.firing(set())
@@ -154,9 +160,13 @@ def a_policy_is_opened(f: Simulation) -> None:
     f.firing({(OPENED, "a"), (CHANGED, "a")})
     f.run(35 * HOUR)
     f.firing({(OPENED, "a")})
+    host.sources[0].fails = True
+    f.run(2 * HOUR)
+    f.firing({(OPENED, "a"), (FAILING, "a")})
+    host.sources[0].fails = False
     host.tables["filter"]["INPUT"].policy = "DROP"
     f.run(5)
-    f.firing({(CHANGED, "a")})
+    f.firing({(CHANGED, "a"), (FAILING, "a")})
 
 
 @incident
@@ -191,8 +201,8 @@ def losses_are_told_for_a_week(f: Simulation) -> None:
 
 
 @incident
-def prometheus_was_away_for_five_hours(f: Simulation) -> None:
-    """Nothing was scraped and nothing evaluated; the loss before it is remembered."""
+def nothing_is_scraped_for_five_hours(f: Simulation) -> None:
+    """A network that is cut; the loss before it is remembered."""
     host = f.host("a")
     f.run(HOUR)
     host.tables["filter"]["INPUT"].policy = "ACCEPT"
@@ -207,15 +217,18 @@ def prometheus_was_away_for_five_hours(f: Simulation) -> None:
 
 @incident
 def everything_is_let_in_in_front(f: Simulation) -> None:
-    """iptables -I INPUT -j ACCEPT: the rules that drop stand behind it and get nothing any more."""
-    host = f.host("a")
+    """iptables -I INPUT -j ACCEPT: the rules that drop stand behind it and get nothing any more. On
+    another host they are deleted."""
+    host, other = f.host("a"), f.host("b", job="other")
+    other.tables["filter"]["INPUT"].policy = other.tables["filter"]["FORWARD"].policy = "ACCEPT"
     f.run(DAY)
+    del other.tables["filter"]["INPUT"].rules["-p udp -m udp --dport 9 -j DROP"]
     chain = host.tables["filter"]["INPUT"]
     chain.rules = {"-j ACCEPT": 200, **dict.fromkeys(chain.rules, 0)}
     chain.default_rate = 0
     f.run(HOUR)
-    f.fired({(CHANGED, "a"), (STOPPED, "a")})
-    f.firing({(STOPPED, "a")})
+    f.fired({(CHANGED, "a"), (STOPPED, "a"), (CHANGED, "b"), (STOPPED, "b")})
+    f.firing({(STOPPED, "a"), (STOPPED, "b")})
 
 
 # --- counters that fall -------------------------------------------------------------------------
@@ -505,6 +518,17 @@ def a_table_appears_that_nobody_counts(f: Simulation) -> None:
     f.fired({(APPEARED, "a")})
 
 
+@slow
+def a_table_comes_and_goes_for_days(f: Simulation) -> None:
+    """With the containers of a host: told once."""
+    host = f.host("a")
+    for tick in range(3 * 288):
+        host.sources[0].unshown["nft"] = tick // 6 % 2
+        f.tick()
+    f.fired({(APPEARED, "a")})
+    f.fired(set(), DAY)
+
+
 @incident
 def filter_is_flushed_beside_an_nft_table(f: Simulation) -> None:
     """Docker's or fail2ban's own table is no firewall."""
@@ -586,6 +610,7 @@ def a_burst_is_dropped(f: Simulation) -> None:
     a, b, c, d = (f.host(name, job=name) for name in "abcd")
     rule = "-p udp -m udp --dport 9 -j DROP"
     b.tables["filter"]["INPUT"].rules[rule] = 100
+    c.tables["filter"]["INPUT"].rules[rule] = c.tables["filter"]["INPUT"].default_rate = 0.1
     f.run(2 * HOUR)
     a.tables["filter"]["INPUT"].rules[rule] = 100
     b.tables["filter"]["INPUT"].rules[rule] = 300

@@ -145,6 +145,7 @@ class TheFleet(unittest.TestCase):
             del db_1.runs["iptables6.prom"]
             db_1.start_timer()
             (db_1.textfiles / "iptables6.prom").unlink()
+            self.fleet.restart_prometheus()  # what was there is remembered
 
     def test_5_firewalls_differ(self) -> None:
         web_1, _, web_3, _, _ = self.fleet.hosts.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import os
 import re
 import shutil
@@ -83,6 +84,28 @@ class Rules(unittest.TestCase):
                     own = re.findall(r"(?<![\w:])(?:iptables|node)_\w+(?![\w:])|\bup\b", rule.expr)
                     chosen = re.findall(r"(?<![\w:])(?:iptables|node)_\w+{env=|\bup{env=", rule.expr)
                     self.assertEqual(len(own), len(chosen), rule.expr)
+
+    def test_memory_outlasts_prometheus(self) -> None:
+        """What keeps itself is there after an outage of five hours, and not after seven."""
+        kept = [
+            rule for group in rules.groups(Settings()) for rule in group.rules
+            if isinstance(rule, rules.Record) and f"({rule.name}[" in rule.expr
+        ]  # fmt: skip
+        self.assertEqual(len(kept), 5)
+        labels = '{job="node",instance="a"}'
+        for rule in kept:
+            inputs = [{"series": rule.name + labels, "values": "100000000+60x60"}]
+            if rule.name != rules.SUCCESS_SEEN:
+                inputs.append({"series": rules.SUCCESS_SEEN + labels, "values": "7+0x600"})
+            questions = [
+                {"expr": f"count({rule.expr}) or vector(0)", "eval_time": time, "exp_samples": [
+                    {"labels": "{}", "value": value}]}
+                for time, value in (("6h", 1), ("8h", 0))
+            ]  # fmt: skip
+            test = {"tests": [{"interval": "1m", "input_series": inputs, "promql_expr_test": questions}]}
+            with self.subTest(rule.name), tempfile.TemporaryDirectory() as directory:
+                Path(directory, "test.yml").write_text(json.dumps(test))
+                self.assertEqual(promtool("test", "rules", "test.yml", cwd=directory), "")
 
     def test_every_alert_has_a_runbook(self) -> None:
         page = (PROMETHEUS / "runbooks.md").read_text()
