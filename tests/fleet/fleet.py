@@ -192,6 +192,7 @@ class Fleet:
             f"--storage.tsdb.path={self._directory}/data",
             f"--web.listen-address={PROMETHEUS}",
             "--web.enable-lifecycle",
+            f"--query.lookback-delta={300 // SPEED_UP}s",
             "--log.level=error",
         )
         eventually(self._prometheus_is_ready, lambda: "Prometheus does not answer")
