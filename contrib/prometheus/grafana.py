@@ -347,9 +347,9 @@ def _differs(d: Dashboard) -> str:
 def _dropping(s: Settings, rate: str) -> str:
     """Those whose target drops, read off as the recordings do. A label that was made cannot be
     selected; it can be matched."""
-    drops = f'"drops", "yes", "target", "{s.drop_targets}"'
+    drops = f'"drops", "yes", "to", "{s.drop_targets}"'
     return (
-        f"label_replace(\n{indented(with_target(rate))},\n  {drops}\n)\n"
+        f"label_replace(\n{indented(with_target(rate, 'to'))},\n  {drops}\n)\n"
         f'and on (drops) label_replace(vector(1), "drops", "yes", "", "")'
     )
 

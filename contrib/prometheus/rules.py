@@ -106,9 +106,11 @@ def guarded_rule_rate(s: Settings, what: str, window: str, *matchers: str) -> st
     )
 
 
-def with_target(expr: str) -> str:
-    """With the label target: the rule's own, or the one that --sum-by brought along."""
-    return f'label_replace(\n{indented(expr)},\n  "target", "$1", "rule", `{TARGET}`)'
+def with_target(expr: str, label: str = "target") -> str:
+    """With the target as a label: the rule's own, or the one that --sum-by brought along."""
+    if label != "target":
+        expr = f'label_replace(\n{indented(expr)},\n  "{label}", "$1", "target", "(.+)"\n)'
+    return f'label_replace(\n{indented(expr)},\n  "{label}", "$1", "rule", `{TARGET}`)'
 
 
 def indented(text: str, by: int = 2) -> str:

@@ -37,9 +37,9 @@ STYLE = """text{font-family:Inter,Helvetica,Arial,sans-serif;font-size:11px;fill
 
 def live(fleet: Fleet) -> None:
     """Three minutes of ordinary and less ordinary days."""
-    web_1, web_2, _, db_1, _ = fleet.hosts.values()
+    web_1, web_2, web_3, db_1, _ = fleet.hosts.values()
     for second in range(SECONDS):
-        for host in fleet.hosts.values():
+        for host in (web_1, web_2, web_3, db_1):
             wave = math.sin(second / 14 + host.number)
             host.traffic[DNS] = round((14 + 4 * host.number) * (1 + 0.5 * wave))
             host.traffic[ECHO] = round(3 + wave)
@@ -64,7 +64,7 @@ def with_unit(value: float, unit: str) -> str:
 
 def unit_of(panel: dict) -> str:
     unit = panel["fieldConfig"]["defaults"].get("unit", "")
-    return {"pps": "p/s", "Bps": "B/s"}.get(unit, unit)
+    return {"pps": "p/s", "Bps": "B/s", "short": ""}.get(unit, unit)
 
 
 def legend_of(series: dict, panel: dict) -> str:
