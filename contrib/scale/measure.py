@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the figures of README.md beside this: `measure.py PROGRAM`, in about twelve minutes.
+"""Measures the figures of README.md beside this: `measure.py PROGRAM`, in about twenty minutes.
 
 It needs prometheus, promtool and prometheus-node-exporter, no privileges, and ports 9090, 9100 and
 9101 of the loopback interface.
@@ -14,6 +14,7 @@ import http.server
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,140 +25,253 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import hosts
+
+CONTRIB = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CONTRIB / "prometheus"))
+
+import rules  # noqa: E402
+from settings import Settings  # noqa: E402
+
 PROGRAM = Path(sys.argv[1]).resolve()
-RULE_FILE = Path(__file__).resolve().parents[1] / "prometheus" / "iptables_exporter.rules.yml"
-SIZES = (100, 1000, 10000)
-VARIANTS = {
-    "default": [],
-    """`--select '{comment!=""}'`""": ["--select", '{comment!=""}'],
-    "`--sum-by table,chain,target`": ["--sum-by", "table,chain,target"],
-    "`--sum-by table,target`": ["--sum-by", "table,target"],
-}
+RULE_FILE = CONTRIB / "prometheus" / "iptables_exporter.rules.yml"
+SCRAPES = 25
+HOSTS, RULES = 1000, 100  # in one Prometheus
+DAY = 86400
+
+SUMS = (["--sum-by", "table,chain,comment"], ["--sum-by", "table,target"])
+WHAT_IS_EXPORTED = {
+    "A Kubernetes node, 300 services of 3 endpoints": (hosts.kubernetes(300, 3), [
+        [], *SUMS, ["--select", '{chain!~"KUBE-.*"}'],
+        ["--select", '{chain!~"KUBE-S(VC|EP)-.*"}', "--sum-by", "table,chain,comment"],
+    ]),
+    "A Docker host, 30 containers with a published port": (hosts.docker(6, 5), [
+        [], *SUMS, ["--select", '{chain!~"DOCKER.*"}'],
+    ]),
+    **{
+        f"{chains} of a hundred rules": (hosts.plain(count), [
+            [], ["--select", '{comment!=""}'], ["--sum-by", "table,chain,target"], SUMS[1],
+        ])
+        for chains, count in (("One chain", 100), ("Ten chains", 1000), ("A hundred chains", 10000))
+    },
+}  # fmt: skip
 
 
-def dump(rules: int) -> str:
-    """Chains of a hundred rules; one rule in twenty has a comment, one in three drops."""
-    lines = ["*filter", ":INPUT DROP [5:300]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [9:540]"]
-    lines += [f":svc-{chain:04} - [0:0]" for chain in range(-(-rules // 100))]
-    for rule in range(rules):
-        comment = f"-m comment --comment billing-{rule} " if rule % 20 == 0 else ""
-        lines.append(
-            f"[{rule * 7}:{rule * 4200}] -A svc-{rule // 100:04} -s 10.{rule >> 8 & 255}.{rule & 255}.0/24"
-            f" -p tcp -m tcp --dport {1024 + rule % 5000} {comment}-j {'DROP' if rule % 3 == 0 else 'ACCEPT'}"
-        )
-    return "\n".join([*lines, "COMMIT", ""])
-
-
-def export(rules: int, *options: str) -> bytes:
+def export(dump: str, options: list[str]) -> bytes:
     command = [PROGRAM, "--input", "-", *options]
-    return subprocess.run(
-        command, input=dump(rules).encode(), stdout=subprocess.PIPE, check=True
-    ).stdout
+    return subprocess.run(command, input=dump.encode(), stdout=subprocess.PIPE, check=True).stdout
 
 
-def series_of(exposition: bytes) -> list[bytes]:
-    return [line for line in exposition.splitlines() if not line.startswith(b"#")]
+def series_of(page: bytes) -> list[bytes]:
+    return [line for line in page.splitlines() if not line.startswith(b"#")]
 
 
-def rule_series_of(exposition: bytes) -> list[bytes]:
-    return [line for line in series_of(exposition) if line.startswith(b"iptables_rule_")]
+def rule_series_of(page: bytes) -> list[bytes]:
+    return [line for line in series_of(page) if line.startswith(b"iptables_rule_")]
 
 
-Exported = dict[tuple[str, int], tuple[int, int]]  # series, and those of rules among them
+def written(options: list[str]) -> str:
+    words = " ".join(f"'{word}'" if "{" in word else word for word in options)
+    return "`" + words.replace("|", "\\|") + "`" if options else "none"
 
 
-def what_is_exported() -> Exported:
-    print("\n| options | rules | series | bytes | gzipped |\n| --- | ---: | ---: | ---: | ---: |")
-    exported = {}
-    for name, options in VARIANTS.items():
-        for rules in SIZES:
-            text = export(rules, *options)
-            series = len(series_of(text))
-            exported[name, rules] = series, len(rule_series_of(text))
-            gzipped = len(gzip.compress(text, 6))
-            print(f"| {name} | {rules:,} | {series:,} | {len(text):,} | {gzipped:,} |")
-    return exported
+# --- one host -----------------------------------------------------------------------------------
 
 
-def bytes_on_disk() -> float:
-    """Two hours of scrapes every 15 s, as one block; returns the bytes a sample of a usual mix."""
-    print(
-        "\n| rules with traffic | bytes a sample | bytes of index a series |\n| --- | ---: | ---: |"
-    )
-    usual = 0.0
-    series = [line.rpartition(b" ")[0].decode() for line in rule_series_of(export(1000))]
+def what_is_exported() -> None:
+    for title, (dump, rows) in WHAT_IS_EXPORTED.items():
+        print(f"\n{title}, {dump.count('] -A '):,} rules:\n")
+        print("| options | series | file | gzipped | node_exporter's CPU a scrape | its memory |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: |")
+        for options in rows:
+            page = export(dump, options)
+            milliseconds, memory = node_exporter(page)
+            print(
+                f"| {written(options)} | {len(series_of(page)):,} | {len(page) / 1000:,.0f} kB"
+                f" | {len(gzip.compress(page, 6)) / 1000:,.1f} kB | {milliseconds:.1f} ms"
+                f" | {memory / 1e6:.0f} MB |",
+                flush=True,
+            )
+
+
+def node_exporter(page: bytes) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "iptables.prom").write_bytes(page)
+        with running(
+            "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
+            f"--collector.textfile.directory={directory}", "--web.listen-address=127.0.0.1:9101",
+        ) as process:  # fmt: skip
+            fetch("http://127.0.0.1:9101/metrics")
+            before = cpu_seconds(process)
+            for _ in range(SCRAPES):
+                fetch("http://127.0.0.1:9101/metrics")
+            return (cpu_seconds(process) - before) / SCRAPES * 1000, resident(process)
+
+
+# --- one series ---------------------------------------------------------------------------------
+
+
+def bytes_on_disk() -> None:
+    """Two hours of scrapes every 15 s, as one block."""
+    print("\n| rules with traffic | bytes a sample | bytes of index a series |")
+    print("| --- | ---: | ---: |")
+    page = export(hosts.plain(1000), [])
+    series = [line.rpartition(b" ")[0].decode() for line in rule_series_of(page)]
     for kind, busy in (("none", 0.0), ("every tenth", 0.1), ("all", 1.0)):
-        values = [0] * len(series)
+        families: dict[str, list[str]] = {"packets": [], "bytes": []}
+        for number, name in enumerate(series):
+            what = "packets" if "packets" in name else "bytes"
+            value = 0
+            for tick in range(480):
+                if number % 10 < busy * 10:
+                    value += random.randrange(1000) * (1 if what == "packets" else 700)
+                families[what].append(f"{name} {value} {tick * 15}")
         with tempfile.TemporaryDirectory() as directory:
-            # OpenMetrics wants the samples of a series, and the series of a family, together.
-            samples: dict[str, list[str]] = {"packets": [], "bytes": []}
-            for number, name in enumerate(series):
-                is_busy = number % 10 < busy * 10
-                family = samples["packets" if "packets" in name else "bytes"]
-                for tick in range(480):
-                    if is_busy:
-                        values[number] += random.randrange(1000) * (1 if "packets" in name else 700)
-                    family.append(f"{name} {values[number]} {tick * 15}")
-            text = Path(directory) / "samples"
-            with text.open("w") as file:
-                for family, lines in samples.items():
-                    print(f"# TYPE iptables_rule_{family} counter", *lines, sep="\n", file=file)
-                print("# EOF", file=file)
-            blocks = Path(directory) / "blocks"
-            command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", text, blocks]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            blocks = make_blocks(
+                Path(directory),
+                {f"iptables_rule_{what}": ("counter", lines) for what, lines in families.items()},
+            )
             chunks = sum(path.stat().st_size for path in blocks.glob("*/chunks/*"))
             index = sum(path.stat().st_size for path in blocks.glob("*/index"))
-        a_sample = chunks / 480 / len(series)
-        print(f"| {kind} | {a_sample:.2f} | {index / len(series):.0f} |")
-        if kind == "every tenth":
-            usual = a_sample
-    return usual
+        print(f"| {kind} | {chunks / 480 / len(series):.2f} | {index / len(series):.0f} |")
 
 
-@contextlib.contextmanager
-def running(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+def make_blocks(directory: Path, families: dict[str, tuple[str, list[str]]]) -> Path:
+    """Of samples `series value seconds`; OpenMetrics wants those of a family together."""
+    text, blocks = directory / "samples", directory / "data"
+    with text.open("w") as file:
+        for family, (kind, lines) in families.items():
+            print(f"# TYPE {family} {kind}", *lines, sep="\n", file=file)
+        print("# EOF", file=file)
+    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", text, blocks]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    text.unlink()
+    return blocks
 
 
-def fetch(url: str) -> bytes:
-    for _ in range(100):
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=60) as response:
-            return response.read()
-        time.sleep(0.1)
-    raise SystemExit(f"no answer from {url}")
+# --- one Prometheus -----------------------------------------------------------------------------
 
 
-def node_exporter() -> None:
-    print("\n| rules | node_exporter's time a scrape | its memory |\n| ---: | ---: | ---: |")
-    for rules in SIZES:
-        with tempfile.TemporaryDirectory() as directory:
-            (Path(directory) / "iptables.prom").write_bytes(export(rules))
-            with running(
-                "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
-                f"--collector.textfile.directory={directory}", "--web.listen-address=127.0.0.1:9101",
-            ) as process:  # fmt: skip
-                fetch("http://127.0.0.1:9101/metrics")
-                started = time.monotonic()
-                for _ in range(5):
-                    fetch("http://127.0.0.1:9101/metrics")
-                took = (time.monotonic() - started) / 5
-                print(f"| {rules:,} | {took:.3f} s | {resident(process) / 1e6:.0f} MB |")
+def prometheus(options: list[str]) -> None:
+    """Scrapes the page of one host as that of many, until a range of 5 minutes is full, on top of a
+    day of what the rules record. Then each group is evaluated once, alerts and all.
+    """
+    page = export(hosts.plain(RULES), options)
+    names = [f"host-{number:04}" for number in range(HOSTS)]
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 9100), functools.partial(Exposition, page)
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        make_blocks(directory, a_day_of_recordings(names))
+        configuration = directory / "prometheus.yml"
+        configuration.write_text(json.dumps(scraping(names)))
+        with running(
+            "prometheus", f"--config.file={configuration}", f"--storage.tsdb.path={directory}/data",
+            "--web.listen-address=127.0.0.1:9090", "--web.enable-lifecycle",
+            "--query.timeout=10m",
+        ) as process:  # fmt: skip
+            fetch("http://127.0.0.1:9090/-/ready")
+            time.sleep(330)
+            now = time.time()
+            lines = fetch("http://127.0.0.1:9090/metrics").decode().splitlines()
+            own = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+            series = float(own["prometheus_tsdb_head_series"])
+            print(f"\n{HOSTS:,} hosts of {RULES} rules, {written(options)}: {series:,.0f} series,"
+                  f" {resident(process) / 1e6:,.0f} MB\n")  # fmt: skip
+            # Nothing else takes CPU while rules are evaluated, as of now.
+            configuration.write_text(json.dumps({"scrape_configs": []}))
+            request = urllib.request.Request("http://127.0.0.1:9090/-/reload", method="POST")
+            urllib.request.urlopen(request).close()
+            cost_of_groups(process, now)
+            print(f"\nMemory after that: {resident(process) / 1e6:,.0f} MB")
+            cost_of_dashboard(process, now)
+    server.shutdown()
+    server.server_close()
 
 
-def resident(process: subprocess.Popen[bytes]) -> int:
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+def scraping(names: list[str]) -> dict:
+    return {
+        "global": {"scrape_interval": "15s", "evaluation_interval": "1d"},  # we evaluate
+        "scrape_configs": [
+            {
+                "job_name": "node",
+                "static_configs": [
+                    {"targets": ["127.0.0.1:9100"], "labels": {"instance": name}} for name in names
+                ],
+            }
+        ],
+    }
 
 
-def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def a_day_of_recordings(names: list[str]) -> dict[str, tuple[str, list[str]]]:
+    """Of the series that rules read over hours and days."""
+    now = int(time.time()) // 60 * 60
+    seen = (rules.BUILD_INFO_SEEN, rules.SUCCESS_SEEN, rules.FILTER_SEEN)
+    filter_ = 'table="filter"'
+    found: dict[str, list[str]] = {}
+
+    def put(name: str, labels: str, step: int, value: float | None = None) -> None:
+        lines = found.setdefault(name, [])
+        for host in names:
+            series = f'{name}{{job="node",instance="{host}"{labels}}}'
+            lines += [
+                f"{series} {at if value is None else value} {at}"
+                for at in range(now - DAY, now, step)
+            ]
+
+    for name in seen:
+        put(name, "", 60)
+    put(rules.DROP_POLICY_SEEN, f',{filter_},chain="INPUT"', 60)
+    put(rules.DROP_POLICY_SEEN, f',{filter_},chain="FORWARD"', 60)
+    put(rules.HASH, f",{filter_}", 60, 246590628053015)
+    put(rules.DROPPED, "", 60, 1.5)
+    put(rules.DROPPED_MOST, "", 900, 2)
+    put(rules.DROPPED_LEAST, "", 900, 1)
+    put(rules.UNSHOWN, ',reason="nft"', 900, 1)
+    put(rules.UNSHOWN, ',reason="legacy"', 900, 0)
+    return {name: ("gauge", lines) for name, lines in found.items()}
+
+
+def cost_of_groups(process: subprocess.Popen[bytes], now: float) -> None:
+    settings = Settings()
+    print("| group | every | CPU each time | samples at once, at most | of a CPU |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for group in rules.groups(settings):
+        begin = cpu_seconds(process)
+        peak = 0
+        for rule in group.rules:
+            query = urllib.parse.urlencode({"query": rule.expr, "time": now, "stats": "all"})
+            answer = json.loads(fetch(f"http://127.0.0.1:9090/api/v1/query?{query}"))
+            peak = max(peak, answer["data"]["stats"]["samples"]["peakSamples"])
+        cpu = cpu_seconds(process) - begin
+        every = settings.interval(group.name)
+        seconds = {"m": 60, "s": 1}[every[-1]] * int(every[:-1])
+        print(f"| {group.name} | {every} | {cpu:.2f} s | {peak:,} | {cpu / seconds:.1%} |", flush=True)
+
+
+def cost_of_dashboard(process: subprocess.Popen[bytes], now: float) -> None:
+    """Of six hours in a thousand points, with all hosts and the first of them chosen."""
+    page = json.loads((CONTRIB / "grafana" / "iptables_exporter.json").read_text())
+    found = []
+    begin = cpu_seconds(process)
+    for panel in page["panels"]:
+        for target in panel.get("targets", []):
+            promql = target["expr"]
+            for name, value in (("__rate_interval", "1m"), ("since", "1h"), ("host", "host-0000")):
+                promql = promql.replace(f"${name}", value)
+            promql = re.sub(r"\$[a-z]+", ".*", promql)
+            when = {"time": now} if target.get("instant") else {
+                "start": now - 6 * 3600, "end": now, "step": "21.6",
+            }  # fmt: skip
+            path = "query" if target.get("instant") else "query_range"
+            query = urllib.parse.urlencode({"query": promql, "stats": "all", **when})
+            answer = json.loads(fetch(f"http://127.0.0.1:9090/api/v1/{path}?{query}"))
+            found.append((answer["data"]["stats"]["samples"]["peakSamples"], panel["title"]))
+    print(f"\nThe dashboard, opened: {cpu_seconds(process) - begin:.1f} s of CPU. Samples at once:")
+    for peak, title in sorted(found, reverse=True)[:5]:
+        print(f"{peak:,} {title}")
 
 
 class Exposition(http.server.BaseHTTPRequestHandler):
@@ -176,94 +290,39 @@ class Exposition(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def prometheus(hosts: int, rules: int, *options: str) -> tuple[float, float]:
-    """Scrapes the page of one host as that of many, until a range of 5 minutes is full. Returns what
-    becomes of it: bytes of memory a series, and CPU seconds of the recording rules a rule series.
-    """
-    body = export(rules, *options)
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 9100), functools.partial(Exposition, body)
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    config = {
-        "global": {"scrape_interval": "15s", "evaluation_interval": "1d"},  # we evaluate, once
-        "rule_files": [str(RULE_FILE)],
-        "scrape_configs": [
-            {
-                "job_name": "node",
-                "static_configs": [
-                    {"targets": ["127.0.0.1:9100"], "labels": {"instance": f"host-{host:04}"}}
-                    for host in range(hosts)
-                ],
-            }
-        ],
-    }
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "prometheus.yml"
-        file.write_text(json.dumps(config))
-        with running(
-            "prometheus",
-            f"--config.file={file}",
-            f"--storage.tsdb.path={directory}/data",
-            "--web.listen-address=127.0.0.1:9090",
-        ) as process:
-            fetch("http://127.0.0.1:9090/-/ready")
-            time.sleep(320)
-            lines = fetch("http://127.0.0.1:9090/metrics").decode().splitlines()
-            own = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-            series = float(own["prometheus_tsdb_head_series"])
-
-            groups = json.loads(fetch("http://127.0.0.1:9090/api/v1/rules?type=record"))["data"][
-                "groups"
-            ]
-            before = cpu_seconds(process)
-            for rule in (rule for group in groups for rule in group["rules"]):
-                query = urllib.parse.urlencode({"query": rule["query"]})
-                fetch(f"http://127.0.0.1:9090/api/v1/query?{query}")
-            cpu = cpu_seconds(process) - before
-            memory = resident(process)
-    server.shutdown()
-    server.server_close()
-    name = f"`{' '.join(options)}`" if options else "default"
-    print(f"| {name} | {hosts * rules:,} | {series:,.0f} | {memory / 1e6:,.0f} MB | {cpu:.2f} s |")
-    return memory / series, cpu / (hosts * len(rule_series_of(body)))
+@contextlib.contextmanager
+def running(*command: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
-def fleets(exported: Exported, a_sample: float, a_series: float, a_rule_series: float) -> None:
-    print(
-        "\n| hosts | rules each | options | series | samples/s | disk a day | memory | recording |"
-    )
-    print("| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
-    for hosts in (1000, 10000):
-        for rules in SIZES:
-            for name in VARIANTS:
-                series, rule_series = (hosts * count for count in exported[name, rules])
-                print(
-                    f"| {hosts:,} | {rules:,} | {name} | {rounded(series)} | {rounded(series / 15)}"
-                    f" | {rounded(series / 15 * 86400 * a_sample)}B | {rounded(series * a_series)}B"
-                    f" | {rounded(rule_series * a_rule_series)}s |"
-                )
+def fetch(url: str) -> bytes:
+    for _ in range(600):
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=600) as response:
+            return response.read()
+        time.sleep(0.1)
+    raise SystemExit(f"no answer from {url}")
 
 
-def rounded(number: float) -> str:
-    """Two digits, which is what an estimate is worth."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= factor:
-            value = number / factor
-            return f"{value:.2g} {prefix}" if value < 100 else f"{round(value, -1):.0f} {prefix}"
-    return f"{number:.0f} "
+def resident(process: subprocess.Popen[bytes]) -> int:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    exported = what_is_exported()
-    a_sample = bytes_on_disk()
-    node_exporter()
-    print(
-        "\n| options | rules | series | memory | recording rules |\n| --- | ---: | ---: | ---: | ---: |"
-    )
-    a_series, a_rule_series = prometheus(100, 1000)
-    prometheus(100, 1000, "--sum-by", "table,chain,target")
-    fleets(exported, a_sample, a_series, a_rule_series)
+    what_is_exported()
+    bytes_on_disk()
+    prometheus([])
+    prometheus(["--sum-by", "table,chain,target"])
 
 
 if __name__ == "__main__":

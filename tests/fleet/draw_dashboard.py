@@ -17,13 +17,9 @@ import dashboard
 from fleet import DISCARD, DNS, ECHO, Fleet, a_fleet, filled_in, support
 
 SECONDS = 180
-STATS = ("Hosts", "Collections failing", "Oldest counters", "Rules", "Tables not shown")
-GRAPHS = (
-    "Top rules by packets",
-    "Dropped and rejected by chain and target",
-    "Packets by policy",
-    "Rules over time",
-)
+HOST = "web-1"
+STATS = ("Hosts", "Failing", "Stale", "Without a firewall", "Differ")
+GRAPHS = ("Dropped and rejected", "Packets by target", "Rules that drop most", "Number of rules")
 
 CHANGED = "Ruleset changed"  # the annotation
 
@@ -41,9 +37,9 @@ STYLE = """text{font-family:Inter,Helvetica,Arial,sans-serif;font-size:11px;fill
 
 def live(fleet: Fleet) -> None:
     """Three minutes of ordinary and less ordinary days."""
-    web_1, web_2, web_3, db_1 = fleet.hosts.values()
+    web_1, web_2, web_3, db_1, _ = fleet.hosts.values()
     for second in range(SECONDS):
-        for host in fleet.hosts.values():
+        for host in (web_1, web_2, web_3, db_1):
             wave = math.sin(second / 14 + host.number)
             host.traffic[DNS] = round((14 + 4 * host.number) * (1 + 0.5 * wave))
             host.traffic[ECHO] = round(3 + wave)
@@ -68,7 +64,7 @@ def with_unit(value: float, unit: str) -> str:
 
 def unit_of(panel: dict) -> str:
     unit = panel["fieldConfig"]["defaults"].get("unit", "")
-    return {"pps": "p/s", "Bps": "B/s"}.get(unit, unit)
+    return {"pps": "p/s", "Bps": "B/s", "short": ""}.get(unit, unit)
 
 
 def legend_of(series: dict, panel: dict) -> str:
@@ -98,7 +94,7 @@ class Drawing:
         self.parts: list[str] = []
 
     def points(self, promql: str, step: float = 2) -> list[dict]:
-        return self.fleet.query_range(filled_in(promql), self.start, step)
+        return self.fleet.query_range(filled_in(promql, HOST), self.start, step)
 
     def box(self, x: float, y: float, width: float, height: float, title: str) -> None:
         self.parts.append(
@@ -109,13 +105,13 @@ class Drawing:
     def stat(self, x: float, y: float, width: float, title: str) -> None:
         panel = self.panels[title]
         self.box(x, y, width, STAT_HEIGHT, title)
-        [series] = self.points(panel["targets"][0]["expr"])
-        words = with_unit(float(series["values"][-1][1]), unit_of(panel))
+        found = self.fleet.query(filled_in(panel["targets"][0]["expr"], HOST))
+        words = with_unit(float(found[0]["value"][1]) if found else 0, unit_of(panel))
         self.parts.append(text(x + width / 2, y + 58, words, 'class="n" text-anchor="middle"'))
 
     def graph(self, x: float, y: float, width: float, title: str) -> None:
         panel = self.panels[title]
-        self.box(x, y, width, GRAPH_HEIGHT, title)
+        self.box(x, y, width, GRAPH_HEIGHT, title.replace("$host", HOST))
         found = self.points(panel["targets"][0]["expr"])
         found.sort(key=lambda series: -sum(float(value) for _, value in series["values"]))
         found = found[: len(PALETTE)]
@@ -186,6 +182,7 @@ class Drawing:
 
 def main() -> None:
     with a_fleet().running() as fleet:
+        fleet.configure()
         time.sleep(20)  # until all rates have their past
         start = time.time()
         live(fleet)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +25,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 import prometheus_api  # noqa: E402
 import support  # noqa: E402
 from support import eventually  # noqa: E402
-
-RULES = ROOT / "contrib" / "prometheus" / "iptables_exporter.rules.yml"
+from generator import Settings, generate, rules  # noqa: E402
 
 SPEED_UP = 60
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -42,31 +43,45 @@ def at_test_speed(promql: str) -> str:
     )
 
 
-def rules_at_test_speed() -> str:
-    text = RULES.read_text()
-    assert text.count("> 300\n") == 1, "the one limit that is a number of seconds"
-    return at_test_speed(text.replace("> 300\n", f"> {300 // SPEED_UP}\n"))
+DEAR = ("packets", "bytes", "drops", "days")
 
 
-def filled_in(promql: str) -> str:
-    """A query of the dashboard, with all variables at "All" and windows that fit a short test."""
+def rules_at_test_speed(without: Sequence[str] = ()) -> str:
+    settings = Settings(scale=SPEED_UP)
+    kept = [group for group in rules.groups(settings) if group.name not in without]
+    return generate.rule_file(settings, kept)
+
+
+def filled_in(promql: str, host: str) -> str:
+    """A query of the dashboard, for this host, windows that fit a short test, else "All"."""
     promql = at_test_speed(promql)
-    for variable, value in (("__rate_interval", "5s"), ("window", "20s"), (r"[a-z]\w*", ".*")):
+    for variable, value in (
+        ("__rate_interval", "5s"), ("since", "20s"), ("host", host), (r"[a-z]\w*", ".*"),
+    ):  # fmt: skip
         promql = re.sub(rf"\${variable}\b", value, promql)
     return promql
 
 
-class Host:
-    """One host. `rules` goes to COMMAND-restore, by command."""
+def prometheus() -> str | None:
+    return None if shutil.which("prometheus") else "needs prometheus"
 
-    def __init__(self, number: int, name: str, options: str, rules: dict[str, str]) -> None:
+
+class Host:
+    """One host. `runs` are the program's options by output file, `rules` goes to COMMAND-restore, by
+    command."""
+
+    def __init__(
+        self, number: int, name: str, job: str, runs: dict[str, str], rules: dict[str, str]
+    ) -> None:
         self.number = number
         self.name = name
-        self.options = options.split()
+        self.job = job
+        self.runs = {file: options.split(" ") for file, options in runs.items()}
         self.rules = rules
         self.address = f"10.0.{number}.2"
         self.traffic = {DNS: 4 + number, ECHO: 1, DISCARD: 2, UNKNOWN: 1}  # packets in 0.1 s
-        self.before: tuple[str, ...] = ()  # what executes iptables_exporter
+        self.fails: Callable[[int], bool] = lambda run: False  # by the number of the run
+        self.every_second: Callable[[int], object] = lambda second: None
         self._timer_runs = threading.Event()
         self._timer_runs.set()
         self._one_run = threading.Lock()
@@ -74,7 +89,6 @@ class Host:
     def start(self, resources: contextlib.ExitStack, stop: threading.Event) -> None:
         self.network = resources.enter_context(support.Network("nft"))
         self.textfiles = resources.enter_context(support.public_directory())
-        self.output = self.textfiles / "iptables.prom"
         with self.network.entered():
             node_exporter = _start(
                 resources,
@@ -93,6 +107,7 @@ class Host:
         self.load_rules()
 
         _in_background(resources, stop, self._run_every_second)
+        _in_background(resources, stop, self._live)
 
     def load_rules(self) -> None:
         for command, rules in self.rules.items():
@@ -110,21 +125,28 @@ class Host:
         self._timer_runs.set()
 
     def _run_every_second(self, stop: threading.Event) -> None:
+        number = 0
         with self.network.entered():
             while not stop.wait(1):
                 with self._one_run:
                     if self._timer_runs.is_set():
-                        subprocess.run(
-                            [
-                                *self.before,
-                                support.EXPORTER,
-                                *self.options,
-                                "--output",
-                                self.output,
-                            ],
-                            env=support.environment(),
-                            stderr=subprocess.DEVNULL,
-                        )
+                        self._run(number)
+                        number += 1
+
+    def _run(self, number: int) -> None:
+        before = ("setpriv", "--bounding-set=-all") if self.fails(number) else ()
+        for file, options in self.runs.items():
+            subprocess.run(
+                [*before, support.EXPORTER, *options, "--output", self.textfiles / file],
+                env=support.environment(),
+                stderr=subprocess.DEVNULL,
+            )
+
+    def _live(self, stop: threading.Event) -> None:
+        second = 0
+        while not stop.wait(1):
+            self.every_second(second)
+            second += 1
 
 
 class Fleet:
@@ -143,27 +165,49 @@ class Fleet:
             yield self
 
     def _start_prometheus(self, resources: contextlib.ExitStack) -> None:
-        directory = resources.enter_context(support.public_directory())
-        (directory / "rules.yml").write_text(rules_at_test_speed())
-        targets = [
-            {"targets": [f"{host.address}:9100"], "labels": {"instance": host.name}}
-            for host in self.hosts.values()
-        ]
+        self._directory = resources.enter_context(support.public_directory())
+        self._resources = resources
+        self._write_configuration(without=DEAR)
+        self._run_prometheus()
+
+    def restart_prometheus(self) -> None:
+        self._prometheus.terminate()
+        self._prometheus.wait()
+        self._run_prometheus()
+
+    def _run_prometheus(self) -> None:
+        self._prometheus = _start(
+            self._resources,
+            "prometheus",
+            f"--config.file={self._directory}/prometheus.yml",
+            f"--storage.tsdb.path={self._directory}/data",
+            f"--web.listen-address={prometheus_api.ADDRESS}",
+            "--web.enable-lifecycle",
+            f"--query.lookback-delta={300 // SPEED_UP}s",
+            "--log.level=error",
+        )
+        eventually(self._prometheus_is_ready, lambda: "Prometheus does not answer")
+
+    def configure(self, **labels: str) -> None:
+        """All groups of rules, and these labels for every target."""
+        self._write_configuration(**labels)
+        reload = urllib.request.Request(f"http://{prometheus_api.ADDRESS}/-/reload", method="POST")
+        urllib.request.urlopen(reload).close()
+
+    def _write_configuration(self, without: Sequence[str] = (), **labels: str) -> None:
+        (self._directory / "rules.yml").write_text(rules_at_test_speed(without))
+        jobs = {host.job: [] for host in self.hosts.values()}
+        for host in self.hosts.values():
+            target = {"instance": host.name, **labels}
+            jobs[host.job].append({"targets": [f"{host.address}:9100"], "labels": target})
         config = {  # JSON is YAML
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yml"],
-            "scrape_configs": [{"job_name": "node", "static_configs": targets}],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": targets} for job, targets in jobs.items()
+            ],
         }
-        (directory / "prometheus.yml").write_text(json.dumps(config))
-        _start(
-            resources,
-            "prometheus",
-            f"--config.file={directory}/prometheus.yml",
-            f"--storage.tsdb.path={directory}/data",
-            f"--web.listen-address={prometheus_api.ADDRESS}",
-            "--log.level=error",
-        )
-        eventually(self._prometheus_is_ready, "Prometheus answers")
+        (self._directory / "prometheus.yml").write_text(json.dumps(config))
 
     def _prometheus_is_ready(self) -> bool:
         try:
@@ -186,7 +230,6 @@ class Fleet:
         return prometheus_api.ask(path, **parameters)
 
     def query(self, promql: str) -> list[dict]:
-        """With the labels of the targets."""
         return self.get("query", query=promql)["result"]
 
     def query_range(self, promql: str, start: float, step: float = 1) -> list[dict]:
@@ -229,8 +272,9 @@ def _in_background(
 
 # --- the fleet of the tests and of the picture ------------------------------------------------
 
+# The last rule drops, and not the policy: a flush leaves port 9100 open.
 _WEB_FILTER = """*filter
-:INPUT DROP [0:0]
+:INPUT ACCEPT [0:0]
 :FORWARD DROP [0:0]
 :OUTPUT ACCEPT [0:0]
 :services - [0:0]
@@ -239,6 +283,7 @@ _WEB_FILTER = """*filter
 -A INPUT -j services
 -A INPUT -p udp -m udp --dport 9 -m comment --comment worm -j DROP
 -A INPUT -p udp -m udp --dport 7 -m comment --comment "\\"-j DROP\\" is rude" -j REJECT
+-A INPUT -j DROP
 -A services -p udp -m udp --dport 53 -m comment --comment "name server" -j ACCEPT
 -A services -p tcp -m tcp --dport 443 -m comment --comment "nobody comes here" -j ACCEPT
 COMMIT
@@ -247,6 +292,30 @@ COMMIT
 _WEB_FILTER6 = """*filter
 :INPUT ACCEPT [0:0]
 -A INPUT -p tcp -m tcp --dport 23 -j DROP
+COMMIT
+"""
+
+_NAT = """*nat
+:PREROUTING ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+COMMIT
+"""
+
+_DOCKER_FILTER = """*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:f2b-sshd - [0:0]
+:KUBE-FIREWALL - [0:0]
+-A INPUT -p tcp -m tcp --dport 9100 -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 22 -j f2b-sshd
+-A INPUT -j KUBE-FIREWALL
+-A FORWARD -o docker0 -j DOCKER
+-A KUBE-FIREWALL -p udp -m udp --dport 9 -m comment --comment -j -j DROP
 COMMIT
 """
 
@@ -262,22 +331,31 @@ _DATABASE_FILTER = """*filter
 COMMIT
 """
 
-
-def _own_table(port: int) -> str:
-    return (
-        f"*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp -m udp --dport {port}\nCOMMIT\n"
-    )
+def _without_daemons() -> str:
+    """What daemons write is not in the hash: --hash, or what a program without it has instead."""
+    help_ = subprocess.run([support.EXPORTER, "--help"], capture_output=True, text=True).stdout
+    option = "--hash" if "--hash" in help_ else "--select"
+    return option + ' {chain!~"DOCKER.*|FORWARD|POSTROUTING|f2b-.*"}'
 
 
 def a_fleet() -> Fleet:
-    """Three web servers with the packaged options and one filter table, and a database without."""
-    packaged = "--family ipv4,ipv6 --backend legacy,nft --allow-empty"
-    web = {"iptables-nft": _WEB_FILTER, "ip6tables-nft": _WEB_FILTER6}
-    return Fleet(
+    """Three web servers as the package has it, a database with two runs, and one whose daemons write
+    rules all day long."""
+    packaged = {"iptables.prom": "--family ipv4,ipv6 --backend legacy,nft --allow-empty"}
+    web = {"iptables-nft": _WEB_FILTER + _NAT, "ip6tables-nft": _WEB_FILTER6}
+    database = {
+        "iptables.prom": "--family ipv4 --sum-by table,chain,target",
+        "iptables6.prom": "--family ipv6",
+    }
+    docker = {"iptables.prom": f"--family ipv4 {_without_daemons()}"}
+    fleet = Fleet(
         [
-            Host(1, "web-1", packaged, {**web, "iptables-legacy": _own_table(DNS)}),
-            Host(2, "web-2", packaged, {**web, "iptables-legacy": _own_table(DISCARD)}),
-            Host(3, "web-3", packaged, {**web, "iptables-legacy": _own_table(ECHO)}),
-            Host(4, "db-1", "--sum-by table,chain,target", {"iptables-nft": _DATABASE_FILTER}),
+            *(Host(n, f"web-{n}", "web", packaged, web) for n in (1, 2, 3)),
+            Host(4, "db-1", "db", database, {
+                "iptables-nft": _DATABASE_FILTER, "ip6tables-nft": _WEB_FILTER6,
+            }),
+            Host(5, "docker-1", "docker", docker, {"iptables-nft": _DOCKER_FILTER + _NAT}),
         ]
-    )
+    )  # fmt: skip
+    fleet.hosts["docker-1"].traffic = {DISCARD: 1}
+    return fleet
