@@ -212,7 +212,7 @@ class Scripted(ResetsCase):
         with self.holder():
             run = self.run_on(path, "--backend", "legacy,nft", "--timeout", "0.5")
         self.assertEqual(run.status, 1)
-        self.assert_says(run, disturbed("0.5"))
+        self.assert_messages(run, disturbed("0.5"))
         self.assertEqual(self.packets(run), PACKETS)
         success = run.metrics["iptables_scrape_success"].samples
         self.assertEqual(success, {(("backend", "legacy"),): "0", (("backend", "nft"),): "1"})
