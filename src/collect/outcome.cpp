@@ -60,10 +60,7 @@ std::string failure_of(const Collection& collection, const Attempt& attempt, con
   if (!failure.empty()) {
     const auto lines = lines_of(attempt.result.stderr_text);
     if (!lines.empty()) failure += fmt::format(": {}", fmt::join(lines, "; "));
-    if (std::holds_alternative<Exited>(end)) {
-      failure += privileges_hint(host.privileges, attempt.variant);
-    }
-    return failure;
+    return failure + privileges_hint(host.privileges, attempt.variant, attempt.result.stderr_text);
   }
   if (!attempt.ruleset) return fmt::format("{}: {}", collection.name, attempt.parse_error);
   // Without the right to read the names of legacy tables, the legacy command prints nothing and
@@ -73,7 +70,8 @@ std::string failure_of(const Collection& collection, const Attempt& attempt, con
                         (!kernel || !kernel->empty());
   if (!is_blind) return "";
   return fmt::format("{}: printed nothing, though the kernel may hold legacy tables{}",
-                     collection.name, privileges_hint(host.privileges, attempt.variant));
+                     collection.name,
+                     privileges_hint(host.privileges, attempt.variant, "permission denied"));
 }
 
 void warn_of_stderr(Collection& collection, std::string_view text) {
@@ -111,11 +109,19 @@ bool is_disturbed(const Attempt& attempt) {
 }
 
 Collection outcome(const Source& source, Attempt attempt, const Host& host,
-                   std::chrono::duration<double> timeout) {
+                   std::chrono::duration<double> timeout, bool may_be_missing) {
   Collection collection;
   collection.source = source;
-  collection.name = save_command(source);
+  collection.name = attempt.command;
   collection.duration = attempt.result.duration;
+  const auto* const exited = std::get_if<Exited>(&attempt.result.end);
+  if (may_be_missing && exited != nullptr && exited->status != 0) {
+    const KernelTables& kernel = host.tables(*source.backend, source);
+    if (kernel && kernel->empty()) {
+      collection.ruleset.emplace();
+      return collection;
+    }
+  }
   collection.error = failure_of(collection, attempt, host, timeout);
   if (!collection.error.empty()) return collection;
   collection.ruleset = std::move(attempt.ruleset);
@@ -129,12 +135,11 @@ Collection outcome(const Source& source, Attempt attempt, const Host& host,
 }
 
 Collection outcome_without_command(const Source& source, const std::string& why, const Host& host,
-                                   std::size_t sources) {
+                                   bool may_be_missing) {
   Collection collection;
   collection.source = source;
   collection.name = save_command(source);
-  if (sources > 1 && source.backend == Backend::legacy && host.tables(Backend::legacy, source) &&
-      host.tables(Backend::legacy, source)->empty()) {
+  if (may_be_missing && host.tables(*source.backend, source)) {
     collection.ruleset.emplace();
   } else {
     collection.error = why;

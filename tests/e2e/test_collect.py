@@ -248,7 +248,9 @@ class Collecting:
                 self.assertRegex(
                     run.err.decode(),
                     rf"\Aiptables_exporter: error: iptables-{self.backend}-save[ :].*"
-                    rf"; this process lacks {lacks}: run it as root or grant them\n\Z",
+                    rf"ermission denied.*; it lacks {lacks}: run as root or with ambient capabilities \(the "
+                    r"systemd unit, setpriv --ambient-caps\), for those of a file \(setcap\) do not reach it"
+                    r"\n\Z",
                 )
 
 

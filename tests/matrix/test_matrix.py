@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import support  # noqa: E402
 from oracle import COUNTER_FAMILIES, Family, Labels, expected, labels, read_save  # noqa: E402
 from random_rules import DIFFERENT, TABLES, RandomRules, Rule  # noqa: E402
-from support import ExporterTestCase, Network, Run, netfilter, private_namespaces, unshown, value  # noqa: E402
+from support import ExporterTestCase, Network, Run, filter_system_calls, netfilter, private_namespaces, unshown, value  # noqa: E402
 
 SUITES = ("bullseye", "bookworm", "trixie", "sid")  # oldest first
 FAMILIES = ("ipv4", "ipv6")
@@ -348,12 +348,7 @@ def deny_revisions() -> None:
         (ret, 0, 0, refuse),
         (ret, 0, 0, allow),
     ]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-    filter_program = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
-    pr_set_seccomp, seccomp_mode_filter = 22, 2
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(pr_set_seccomp, seccomp_mode_filter, filter_program, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
+    filter_system_calls(program)
 
 
 def debian() -> str | None:

@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -285,6 +286,15 @@ def unshown(families: dict[str, Family], reason: str) -> dict[Labels, str]:
         for series, number in families["iptables_unshown_tables"].samples.items()
         if ("reason", reason) in series
     }
+
+
+def filter_system_calls(program: Sequence[tuple[int, int, int, int]]) -> None:
+    """By this BPF program over struct seccomp_data, in this process and what it starts."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    filter_program = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
+    pr_set_seccomp, seccomp_mode_filter = 22, 2
+    if _libc.prctl(pr_set_seccomp, seccomp_mode_filter, filter_program, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 # --- directories, commands, processes ---------------------------------------------------------

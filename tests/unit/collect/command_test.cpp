@@ -45,9 +45,7 @@ TEST_CASE("a command is the first executable file of its name") {
       find_command("save", {loop, directory / "good"}),
       ("cannot look at " + loop + "/save: Too many levels of symbolic links").c_str(),
       std::system_error);
-  CHECK_THROWS_WITH_AS(find_command("save", {"/nonexistent", dir}),
-                       ("save is not in /nonexistent:" + dir + ": install iptables").c_str(),
-                       std::runtime_error);
+  CHECK(find_command("save", {"/nonexistent", dir}) == "");
 }
 
 TEST_CASE("the command that shows a source") {

@@ -1,9 +1,12 @@
 #include "collect/outcome.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <csignal>
 #include <ostream>
+
+#include "collect/command.h"
 
 namespace iptables_exporter {
 namespace {
@@ -25,10 +28,58 @@ Ruleset ruleset_with(std::vector<std::string> tables) {
 
 Attempt attempt_with(std::optional<Backend> variant, End end, Ruleset ruleset = {},
                      std::string stderr_text = "") {
-  return {variant, {std::move(end), std::move(stderr_text), {}}, std::move(ruleset), ""};
+  return {"", variant, {std::move(end), std::move(stderr_text), {}}, std::move(ruleset), ""};
+}
+
+Collection outcome_of(const Source& source, Attempt attempt, const Host& host,
+                      bool may_be_missing = false) {
+  attempt.command = save_command(source);
+  return outcome(source, std::move(attempt), host, timeout, may_be_missing);
+}
+
+std::string hint_for(std::string_view capabilities) {
+  return fmt::format(
+      "; it lacks {}: run as root or with ambient capabilities (the systemd unit, setpriv "
+      "--ambient-caps), for those of a file (setcap) do not reach it",
+      capabilities);
 }
 
 }  // namespace
+
+TEST_CASE("what a command lacks is named where that is why it failed") {
+  const Privileges all;
+  const Privileges none_of_them{false, false, false};
+  const std::string ipset = "iptables v1.8.9: Can't open socket to ipset.";
+  struct Row {
+    Privileges privileges;
+    std::optional<Backend> backend;
+    std::string complaint;
+    std::string hint;
+  };
+  const Row rows[] = {
+      {none_of_them, Backend::nft, "id: Permission denied (you must be root)",
+       hint_for("CAP_NET_ADMIN")},
+      {none_of_them, Backend::legacy, "names: Permission denied",
+       hint_for("CAP_NET_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH")},
+      {none_of_them,
+       {},
+       "Operation not permitted",
+       hint_for("CAP_NET_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH")},
+      {{true, false, true}, Backend::legacy, "permission denied", hint_for("CAP_NET_RAW")},
+      {{true, false, true}, Backend::nft, "Permission denied", ""},
+      {{true, false, false}, Backend::nft, ipset, hint_for("CAP_NET_RAW")},
+      {{true, true, false},
+       Backend::nft,
+       ipset,
+       "; for ipsets it needs AF_INET (RestrictAddressFamilies=)"},
+      {none_of_them, Backend::nft, "Unknown match `x'", ""},
+      {none_of_them, Backend::nft, "", ""},
+      {all, {}, "Permission denied", ""},
+  };
+  for (const Row& row : rows) {
+    CHECK(privileges_hint(row.privileges, row.backend, row.complaint) == row.hint);
+  }
+}
 
 TEST_CASE("why a source failed") {
   Attempt broken = attempt_with(Backend::nft, Exited{0});
@@ -38,9 +89,8 @@ TEST_CASE("why a source failed") {
     Source source;
     Attempt attempt;
     Host host;
-    std::string_view error;
+    std::string error;
   };
-  const std::string lacks = "; this process lacks ";
   const Row rows[] = {
       {{},
        attempt_with({}, NotRun{"cannot make a pipe: Too many open files"}),
@@ -50,19 +100,9 @@ TEST_CASE("why a source failed") {
        attempt_with({}, Exited{3}, {}, "one\ntwo\n"),
        root,
        "iptables-save exited with status 3: one; two"},
-      {nft, attempt_with(Backend::nft, Exited{4}), nobody,
-       "iptables-nft-save exited with status 4; this process lacks CAP_NET_ADMIN: run it as root "
-       "or "
-       "grant them"},
-      {legacy, attempt_with(Backend::legacy, Exited{1}), nobody,
-       "iptables-legacy-save exited with status 1; this process lacks CAP_NET_ADMIN, CAP_NET_RAW, "
-       "CAP_DAC_READ_SEARCH: run it as root or grant them"},
-      {legacy,
-       attempt_with(Backend::legacy, Exited{1}),
-       {{}, {}, {true, true, false}},
-       "iptables-legacy-save exited with status 1; this process lacks CAP_DAC_READ_SEARCH: run it "
-       "as "
-       "root or grant them"},
+      {legacy, attempt_with(Backend::legacy, Exited{1}, {}, "why: Permission denied\n"), nobody,
+       "iptables-legacy-save exited with status 1: why: Permission denied" +
+           hint_for("CAP_NET_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH")},
       {{},
        attempt_with({}, Killed{SIGSEGV}),
        nobody,
@@ -78,12 +118,11 @@ TEST_CASE("why a source failed") {
       {{},
        attempt_with(Backend::legacy, Exited{0}),
        {{}, {}, {true, true, false}},
-       "iptables-save: printed nothing, though the kernel may hold legacy tables; this process "
-       "lacks "
-       "CAP_DAC_READ_SEARCH: run it as root or grant them"},
+       "iptables-save: printed nothing, though the kernel may hold legacy tables" +
+           hint_for("CAP_DAC_READ_SEARCH")},
   };
   for (const Row& row : rows) {
-    const Collection collection = outcome(row.source, row.attempt, row.host, timeout);
+    const Collection collection = outcome_of(row.source, row.attempt, row.host);
     CHECK(collection.error == row.error);
     CHECK(!collection.ruleset);
     CHECK(collection.warnings.empty());
@@ -124,7 +163,7 @@ TEST_CASE("a read of legacy tables beside a change of them") {
   };
   for (const Row& row : rows) {
     CHECK(is_disturbed(row.attempt) == row.is_disturbed);
-    const Collection collection = outcome({}, row.attempt, root, timeout);
+    const Collection collection = outcome_of({}, row.attempt, root);
     CHECK(collection.legacy_read_protected == row.is_protected);
     CHECK((collection.error.find("somebody was changing") != std::string::npos) ==
           row.is_disturbed);
@@ -132,7 +171,7 @@ TEST_CASE("a read of legacy tables beside a change of them") {
   }
   // One that was still trying again when time was up.
   const Attempt late = watched(Watched::undisturbed, attempt_with(Backend::legacy, TimedOut{}), 2);
-  CHECK(outcome({}, late, root, timeout).error.find("somebody was changing") != std::string::npos);
+  CHECK(outcome_of({}, late, root).error.find("somebody was changing") != std::string::npos);
 }
 
 TEST_CASE("what succeeded") {
@@ -149,7 +188,7 @@ TEST_CASE("what succeeded") {
       {{}, attempt_with({}, Exited{0}), nobody},
   };
   for (const Row& row : rows) {
-    const Collection collection = outcome(row.source, row.attempt, row.host, timeout);
+    const Collection collection = outcome_of(row.source, row.attempt, row.host);
     CHECK(collection.error == "");
     CHECK(collection.ruleset);
   }
@@ -159,7 +198,7 @@ TEST_CASE("the variant is what the command is, else what the dump says") {
   Ruleset says_legacy;
   says_legacy.variant = Backend::legacy;
   const auto variant_of = [&](std::optional<Backend> command, const Ruleset& ruleset) {
-    return outcome({}, attempt_with(command, Exited{0}, ruleset), root, timeout).ruleset->variant;
+    return outcome_of({}, attempt_with(command, Exited{0}, ruleset), root).ruleset->variant;
   };
   CHECK(variant_of(Backend::nft, says_legacy) == Backend::nft);
   CHECK(variant_of({}, says_legacy) == Backend::legacy);
@@ -167,22 +206,44 @@ TEST_CASE("the variant is what the command is, else what the dump says") {
 }
 
 TEST_CASE("a source without a command") {
-  const auto fails = [](const Source& source, const Host& host, std::size_t sources) {
-    const Collection collection = outcome_without_command(source, "no such", host, sources);
+  const auto fails = [](const Source& source, const Host& host, bool may_be_missing) {
+    const Collection collection = outcome_without_command(source, "no such", host, may_be_missing);
     CHECK(collection.ruleset.has_value() == collection.error.empty());
     CHECK((collection.error == "" || collection.error == "no such"));
     return !collection.ruleset;
   };
-  CHECK(!fails(legacy, root, 2));
-  CHECK(fails(legacy, root, 1));
-  CHECK(fails(legacy, root_with_legacy_tables, 2));
-  CHECK(fails(legacy, nobody, 2));
-  CHECK(fails(nft, root, 2));
+  CHECK(!fails(legacy, root, true));
+  CHECK(!fails(nft, root, true));
+  CHECK(!fails(legacy, root_with_legacy_tables, true));  // these are unshown
+  CHECK(fails(legacy, root, false));
+  CHECK(fails(nft, root, false));
+  CHECK(fails({}, root, false));
+  CHECK(fails(legacy, nobody, true));
+  CHECK(fails(nft, nobody, true));
+}
+
+TEST_CASE("a command that fails on a kernel without its backend") {
+  const auto fails = [](const Source& source, End end, const Host& host, bool may_be_missing) {
+    Attempt attempt = attempt_with(source.backend, std::move(end), ruleset_with({"filter"}));
+    const Collection collection = outcome_of(source, std::move(attempt), host, may_be_missing);
+    if (collection.ruleset) CHECK(collection.ruleset->tables.empty());
+    return !collection.ruleset;
+  };
+  const Host with_nft_tables{{none, none}, filter, {}};
+  CHECK(!fails(nft, Exited{1}, root, true));
+  CHECK(!fails(legacy, Exited{1}, root, true));
+  CHECK(fails(nft, Exited{1}, root, false));
+  CHECK(fails(nft, Exited{1}, with_nft_tables, true));
+  CHECK(fails(legacy, Exited{1}, root_with_legacy_tables, true));
+  CHECK(fails(nft, Exited{1}, nobody, true));
+  CHECK(fails(nft, Killed{SIGKILL}, root, true));
+  CHECK(fails(nft, TimedOut{}, root, true));
+  CHECK(fails(nft, NotRun{"no memory"}, root, true));
 }
 
 TEST_CASE("tables of the host that no source shows") {
   const auto of = [](const Source& source, std::optional<Backend> variant, const Ruleset& ruleset) {
-    return outcome(source, attempt_with(variant, Exited{0}, ruleset), root, timeout);
+    return outcome_of(source, attempt_with(variant, Exited{0}, ruleset), root);
   };
   Ruleset cannot_show_filter;
   cannot_show_filter.incompatible_tables = {"filter"};
@@ -192,7 +253,7 @@ TEST_CASE("tables of the host that no source shows") {
   const Collection of_plain = of({}, std::nullopt, ruleset_with({"filter"}));
   const Collection of_legacy = of(legacy, Backend::legacy, ruleset_with({"filter"}));
   const Collection of_ipv6 = of({Family::ipv6, {}}, Backend::nft, ruleset_with({"filter"}));
-  const Collection of_failed = outcome(nft, attempt_with(Backend::nft, Exited{1}), root, timeout);
+  const Collection of_failed = outcome_of(nft, attempt_with(Backend::nft, Exited{1}), root);
 
   const auto table = [](std::string family, std::string name) {
     return KernelTable{std::move(family), std::move(name), false, true, ""};
@@ -264,7 +325,7 @@ TEST_CASE("white space in a chain's name fails the source that shows it") {
   const Host host = {{none, none}, {{{"ip", "filter", false, false, "a b"}}}, {}};
   const auto is_failed = [&](const Source& source, Backend variant, const char* table) {
     std::vector<Collection> collections = {
-        outcome(source, attempt_with(variant, Exited{0}, ruleset_with({table})), root, timeout)};
+        outcome_of(source, attempt_with(variant, Exited{0}, ruleset_with({table})), root)};
     fail_spaced_chains(collections, host);
     CHECK(collections[0].ruleset.has_value() == collections[0].error.empty());
     return !collections[0].ruleset;
