@@ -244,11 +244,12 @@ Label parse_label(std::string_view text, const std::vector<Label>& labels) {
       std::find(reserved.begin(), reserved.end(), name) != reserved.end()) {
     throw ExpressionError("expected a name that Prometheus does not reserve", 0);
   }
-  if (find_label(labels, name) != nullptr) {
+  const Label* const found = find_label(labels, name);
+  if (found != nullptr && found->from != Label::From::option) {
     throw ExpressionError("expected a name that is not taken", 0);
   }
   const std::string pattern(text.substr(equals + 1));
-  return {std::string(name), Label::From::regex, compile(pattern, equals + 1, true)};
+  return {std::string(name), Label::From::regex, {}, compile(pattern, equals + 1, true)};
 }
 
 }  // namespace iptables_exporter

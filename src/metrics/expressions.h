@@ -41,7 +41,8 @@ Selector parse_selector(std::string_view text, const std::vector<Label>& labels)
 /// ExpressionError.
 std::vector<Label> parse_sum_by(std::string_view text, const std::vector<Label>& labels);
 
-/// Parses NAME=REGEX. `labels` are those whose names are taken. Throws ExpressionError.
+/// Parses NAME=REGEX. `labels` are those whose names are taken, but for those of options, which the
+/// new one is to replace. Throws ExpressionError.
 Label parse_label(std::string_view text, const std::vector<Label>& labels);
 
 }  // namespace iptables_exporter

@@ -114,10 +114,15 @@ auto parse_expression(std::string_view text, const Parse& parse) {
 
 /// Throws ExpressionError.
 RuleSeriesOptions options_of(const Input& input) {
-  std::vector<Label> labels = ready_labels(input.has_family, input.has_backend);
+  Source source;
+  if (input.has_family) source.family = Family::ipv4;
+  if (input.has_backend) source.backend = Backend::nft;
+  std::vector<Label> labels = ready_labels(source);
   for (const std::string_view text : input.labels) {
-    labels.push_back(
-        parse_expression(text, [&](std::string_view label) { return parse_label(label, labels); }));
+    Label label = parse_expression(
+        text, [&](std::string_view expression) { return parse_label(expression, labels); });
+    std::erase_if(labels, [&](const Label& ready) { return ready.name == label.name; });
+    labels.push_back(std::move(label));
   }
   for (const std::string_view text : input.selectors) {
     parse_expression(text,
@@ -445,8 +450,7 @@ void check_hostile(std::string_view text, std::size_t piece_bytes) {
 
   Parsed parsed = parse(dump, piece_bytes);
   check(parsed.index() == 0, "a dump of iptables can be parsed");
-  const RuleSeriesOptions options =
-      rule_series(ready_labels(false, false), {}, "chain,comment,rule,target");
+  const RuleSeriesOptions options = rule_series(ready_labels({}), {}, "chain,comment,rule,target");
   const auto collections = collection_of(std::move(std::get<Ruleset>(parsed)), {});
   const Families families = read_back(render_all(collections, options));
   std::vector<Sample> expected;

@@ -50,7 +50,7 @@ TEST_CASE("golden files") {
     collections[0].duration = std::chrono::duration<double>(0.001509662);
     collections[0].last_success = 1700000000;
     std::string text;
-    render(make_metrics(collections, rule_series(ready_labels(false, false)), "0.0.0"),
+    render(make_metrics(collections, rule_series(ready_labels({})), "0.0.0"),
            [&](std::string_view piece) { text += piece; });
     check_golden(fs::path(dump).replace_extension(".prom"), text);
   }

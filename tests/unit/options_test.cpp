@@ -87,6 +87,18 @@ TEST_CASE("rule series: labels first, whatever their place") {
   CHECK(series.sum_by[2].regex->pattern() == "y,z");
 }
 
+TEST_CASE("a label of one's own replaces that of an option, with a warning") {
+  const Options options = parse(
+      {"--label", "dport=--dport ([0-9]+)", "--sum-by", "dport,sport", "-s", "{dport=\"22\"}"});
+  REQUIRE(names_of(options.rule_series.sum_by) == Names{"dport", "sport"});
+  CHECK(options.rule_series.sum_by[0].regex != nullptr);
+  CHECK(options.rule_series.sum_by[1].regex == nullptr);
+  CHECK(options.warnings == Names{"--label dport replaces the label that rules have by that name"});
+  CHECK(parse({"--label", "port=--dport ([0-9]+)", "--sum-by", "port"}).warnings == Names{});
+  CHECK(error_of({"--label", "dport=(a)", "--label", "dport=(b)"}) ==
+        "--label: expected a name that is not taken");
+}
+
 TEST_CASE("labels to sum by come by name, and those of the sources with them") {
   const auto sum_by = [](const std::vector<const char*>& arguments) {
     return names_of(parse(arguments).rule_series.sum_by);
@@ -106,8 +118,10 @@ TEST_CASE("what is wrong in an expression is pointed at") {
     parse({"-s", "{table=\"\t\",nope=\"\"}"});
     FAIL("it was accepted");
   } catch (const UsageError& error) {
-    CHECK(error.what() == std::string("--select: expected one of the labels table, chain, rule, "
-                                      "comment, target, not nope"));
+    CHECK(error.what() ==
+          std::string(
+              "--select: expected one of the labels table, chain, rule, comment, target, protocol, "
+              "source, destination, in_interface, out_interface, sport, dport, not nope"));
     CHECK(error.illustration() ==
           std::vector<std::string>{"{table=\"\\t\",nope=\"\"}", "            ^"});
   }
@@ -158,7 +172,8 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
        "--input is one dump: name at most one --family and one --backend for it"},
       {{"--sum-by", "table", "--sum-by", "chain"}, "--sum-by is given twice"},
       {{"--sum-by", "family"},
-       "--sum-by: expected one of the labels table, chain, rule, comment, target, not family"},
+       "--sum-by: expected one of the labels table, chain, rule, comment, target, protocol, "
+       "source, destination, in_interface, out_interface, sport, dport, not family"},
       {{"--label", "job=x"}, "--label: expected a name that Prometheus does not reserve"},
       {{"--max-series", "-1"}, "--max-series needs a value, not -1"},
       {{"--max-series", "18446744073709551616"},

@@ -8,7 +8,7 @@
 namespace iptables_exporter {
 namespace {
 
-const std::vector<Label> labels = ready_labels(false, true);
+const std::vector<Label> labels = ready_labels({{}, Backend::nft});
 
 /// Whether the selector matches a chain of that name.
 bool matches(std::string_view selector, std::string_view name) {
@@ -88,9 +88,11 @@ TEST_CASE("what is wrong with a selector, and where") {
       {"{comment=\"a\",,}", "13: expected a label name or }"},
       {"{0=\"a\"}", "1: expected a label name or }"},
       {"{nope=\"a\"}",
-       "1: expected one of the labels backend, table, chain, rule, comment, target, not nope"},
+       "1: expected one of the labels backend, table, chain, rule, comment, target, protocol, "
+       "source, destination, in_interface, out_interface, sport, dport, not nope"},
       {"{family=\"ipv4\"}",
-       "1: expected one of the labels backend, table, chain, rule, comment, target, not family"},
+       "1: expected one of the labels backend, table, chain, rule, comment, target, protocol, "
+       "source, destination, in_interface, out_interface, sport, dport, not family"},
       {"{comment}", "8: expected =, !=, =~ or !~"},
       {"{comment~\"a\"}", "8: expected =, !=, =~ or !~"},
       {"{comment==\"a\"}", "9: expected a string in quotes"},
@@ -135,7 +137,8 @@ TEST_CASE("labels to sum by") {
   CHECK(names_of("target") == Names{"target"});
   CHECK(names_of("comment,backend,table") == Names{"comment", "backend", "table"});
   CHECK(error_of([] { parse_sum_by("table,", labels); }) ==
-        "6: expected one of the labels backend, table, chain, rule, comment, target, not nothing");
+        "6: expected one of the labels backend, table, chain, rule, comment, target, protocol, "
+        "source, destination, in_interface, out_interface, sport, dport, not nothing");
   CHECK(error_of([] { parse_sum_by("table,table", labels); }) == "6: expected each label once");
   CHECK(error_of([] { parse_sum_by("table, chain", labels); }).starts_with("6: expected one of"));
 }
@@ -167,7 +170,11 @@ TEST_CASE("labels of one's own") {
     CHECK(error_of([&] { parse_label(std::string(name) + "=x", labels); }) ==
           "0: expected a name that Prometheus does not reserve");
   }
-  CHECK(error_of([] { parse_label("chain=x", labels); }) == "0: expected a name that is not taken");
+  for (const std::string_view name : {"chain", "comment", "target"}) {
+    CHECK(error_of([&] { parse_label(std::string(name) + "=(x)", labels); }) ==
+          "0: expected a name that is not taken");
+  }
+  CHECK(parse_label("dport=--dport (\\d+)", labels).from == Label::From::regex);  // to replace it
   std::vector<Label> with_port = labels;
   with_port.push_back(label);
   CHECK(error_of([&] { parse_label("port=x", with_port); }) ==

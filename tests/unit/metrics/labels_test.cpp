@@ -2,8 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <ostream>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/utf8.h"
 #include "metrics/expressions.h"
@@ -55,12 +58,40 @@ TEST_CASE("comment and target of a rule") {
       {"-j \"q", "", "\"q"},
       {"-j a\x80", "", "a\uFFFD"},
   };
-  const std::vector<Label> labels = ready_labels(false, false);
+  const std::vector<Label> labels = ready_labels({});
   for (const Row& row : rows) {
     CAPTURE(row.text);
     CHECK(value_of(*find_label(labels, "comment"), row.text) == row.comment);
     CHECK(value_of(*find_label(labels, "target"), row.text) == row.target);
   }
+}
+
+TEST_CASE("labels of options: fixtures/labels.tsv, a rule and its labels in each row") {
+  std::ifstream file(FIXTURES "/labels.tsv");
+  const auto next_row = [&](std::vector<std::string>& cells) {
+    std::string line;
+    if (!std::getline(file, line)) return false;
+    cells.clear();
+    std::istringstream row(line);
+    for (std::string cell; std::getline(row, cell, '\t');) cells.push_back(cell);
+    return true;
+  };
+  std::vector<std::string> names;
+  std::vector<std::string> cells;
+  REQUIRE(next_row(names));
+  REQUIRE(names.size() == 10);  // the last two are remarks
+  const std::vector<Label> labels = ready_labels({});
+  std::size_t rows = 0;
+  for (; next_row(cells); ++rows) {
+    CAPTURE(cells[0]);
+    for (std::size_t i = 1; i <= 7; ++i) {
+      CAPTURE(names[i]);
+      const Label* const label = find_label(labels, names[i]);
+      REQUIRE(label != nullptr);
+      CHECK(value_of(*label, cells[0]) == cells[i]);
+    }
+  }
+  CHECK(rows >= 50);
 }
 
 TEST_CASE("labels of one's own: the first group, or the whole match, or nothing") {
@@ -80,7 +111,7 @@ TEST_CASE("labels of one's own: the first group, or the whole match, or nothing"
   };
   for (const Row& row : rows) {
     CAPTURE(row.label);
-    const Label label = parse_label(row.label, ready_labels(false, false));
+    const Label label = parse_label(row.label, ready_labels({}));
     CHECK(value_of(label,
                    "-p tcp -m tcp --dport 8080 -m comment --comment \"\u00fcweb\nx\" "
                    "-j ACCEPT") == row.value);
@@ -91,18 +122,29 @@ TEST_CASE("where a rule stands is read off it too") {
   const Source source{Family::ipv6, Backend::nft};
   const Table table{"nat", {}};
   const Chain chain{"c\xff", "", {}, {}};
-  const Rule rule{"-j Y", {}};
+  const Rule rule{"-p tcp ! --dport 1:2 -j Y", {}};
   struct Row {
     std::string_view label;
     std::string_view value;
     bool is_of_chain;
   };
   const Row rows[] = {
-      {"family", "ipv6", true}, {"backend", "nft", true}, {"table", "nat", true},
-      {"chain", "c\xff", true}, {"rule", "-j Y", false},  {"comment", "", false},
+      {"family", "ipv6", true},
+      {"backend", "nft", true},
+      {"table", "nat", true},
+      {"chain", "c\xff", true},
+      {"rule", "-p tcp ! --dport 1:2 -j Y", false},
+      {"comment", "", false},
       {"target", "Y", false},
+      {"protocol", "tcp", false},
+      {"source", "", false},
+      {"destination", "", false},
+      {"in_interface", "", false},
+      {"out_interface", "", false},
+      {"sport", "", false},
+      {"dport", "!1:2", false},
   };
-  const std::vector<Label> labels = ready_labels(true, true);
+  const std::vector<Label> labels = ready_labels({Family::ipv4, Backend::nft});
   CHECK(labels.size() == std::size(rows));
   for (const Row& row : rows) {
     CAPTURE(row.label);
@@ -112,8 +154,8 @@ TEST_CASE("where a rule stands is read off it too") {
     CHECK(label->is_of_chain() == row.is_of_chain);
   }
   CHECK(find_label(labels, "nope") == nullptr);
-  CHECK(find_label(ready_labels(false, true), "family") == nullptr);
-  CHECK(find_label(ready_labels(true, false), "backend") == nullptr);
+  CHECK(find_label(ready_labels({{}, Backend::nft}), "family") == nullptr);
+  CHECK(find_label(ready_labels({Family::ipv4, {}}), "backend") == nullptr);
 }
 
 TEST_CASE("label values are escaped as the text format wants it, and no further") {

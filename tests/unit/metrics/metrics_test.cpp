@@ -41,14 +41,12 @@ std::string series_of(std::vector<Collection> collections, const std::string& fa
 
 std::string series_of(const std::vector<Collection>& collections, const std::string& family) {
   const Source& source = collections.at(0).source;
-  return series_of(
-      collections, family,
-      rule_series(ready_labels(source.family.has_value(), source.backend.has_value())));
+  return series_of(collections, family, rule_series(ready_labels(source)));
 }
 
 /// Of a run that names no source.
 RuleSeriesOptions options_of(const std::vector<std::string>& selectors, std::string_view sum_by) {
-  return rule_series(ready_labels(false, false), selectors, sum_by);
+  return rule_series(ready_labels({}), selectors, sum_by);
 }
 
 std::vector<Collection> one(Collection collection) {
@@ -327,7 +325,7 @@ TEST_CASE("a limit keeps the first series whole and counts the others") {
   collections.push_back(collection_of(web_and_mail));
   collections[0].source.family = Family::ipv4;
   collections[1].source.family = Family::ipv6;
-  RuleSeriesOptions options = rule_series(ready_labels(true, false), {}, "comment");
+  RuleSeriesOptions options = rule_series(ready_labels({Family::ipv4, {}}), {}, "comment");
   const auto packets = [&] {
     return series_of(collections, "iptables_rule_packets_total", options);
   };
