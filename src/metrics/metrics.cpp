@@ -95,14 +95,22 @@ class MetricsBuilder {
   }
 
   void add_table(Table& table, const Source& source) {
-    std::vector<Chain*> chains;
-    for (Chain& chain : table.chains) {
-      if (selects_from(options_.selectors, {source, table, chain, {}})) chains.push_back(&chain);
-    }
-    if (options_.selectors.empty() || !chains.empty()) {
+    const auto chains_of = [&](const std::vector<Selector>& selectors) {
+      std::vector<Chain*> chains;
+      for (Chain& chain : table.chains) {
+        if (selects_from(selectors, {source, table, chain, {}})) chains.push_back(&chain);
+      }
+      return chains;
+    };
+    const std::vector<Chain*> chains = chains_of(options_.selectors);
+    const std::vector<Chain*> hashed = options_.hash.empty() ? chains : chains_of(options_.hash);
+    if (!hashed.empty() || (options_.hash.empty() && options_.selectors.empty())) {
+      const auto covers = [&](const Chain& chain, const Rule& rule) {
+        return selects(options_.hash, {source, table, chain, rule});
+      };
       gauge("iptables_ruleset_hash", "Hash of a table's chains, policies and rules.")[label_text(
           source, {{"table", table.name}})] +=
-          static_cast<double>(ruleset_hash({chains.begin(), chains.end()}));
+          static_cast<double>(ruleset_hash({hashed.begin(), hashed.end()}, covers));
     }
     for (Chain* chain : chains) add_chain(*chain, table, source);
   }

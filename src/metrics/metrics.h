@@ -19,10 +19,11 @@ namespace iptables_exporter {
 /// Also read back from the file of an earlier run.
 inline constexpr std::string_view last_success_metric = "iptables_last_success_timestamp_seconds";
 
-/// Which rule series there are.
+/// Which rule series there are, and what the ruleset hash covers.
 struct RuleSeriesOptions {
   std::vector<Selector> selectors;  // a rule is kept if any selects it; none: all rules
   std::vector<Label> sum_by;        // by name
+  std::vector<Selector> hash;       // which rules the ruleset hash covers; none: see make_metrics()
   std::size_t max_series = 0;       // over all sources; 0: no limit
 };
 
@@ -49,8 +50,8 @@ struct Metrics {
 /// its family or none does; so with the backend.
 ///
 /// Series whose labels are equal are one series with the sum, which stops at 2^64-1. Of the
-/// selectors, matchers on family, backend, table and chain decide about the series of chains too,
-/// and about what the ruleset hash covers.
+/// selectors, matchers on labels of chains decide about the series of chains too, and without
+/// `hash` about what the ruleset hash covers.
 Metrics make_metrics(std::vector<Collection>& collections, const RuleSeriesOptions& options,
                      std::string_view version);
 

@@ -77,10 +77,13 @@ TEST_CASE("every family on every backend, in the order given") {
 TEST_CASE("rule series: labels first, whatever their place") {
   const Options options =
       parse({"-s", "{port=\"22\",chain=~\"A,B\"}", "--sum-by", "x,port,table", "--label",
-             "port=--dport ([0-9]+)", "-s", "{}", "--max-series=7", "--label", "x=y,z"});
+             "port=--dport ([0-9]+)", "-s", "{}", "--max-series=7", "--label", "x=y,z", "--hash",
+             "{port=\"\"}", "--hash={}"});
   const RuleSeriesOptions& series = options.rule_series;
   REQUIRE(series.selectors.size() == 2);
   CHECK(series.selectors[0].size() == 2);
+  REQUIRE(series.hash.size() == 2);
+  CHECK(series.hash[0].size() == 1);
   CHECK(series.max_series == 7);
   REQUIRE(names_of(series.sum_by) == Names{"port", "table", "x"});
   CHECK(series.sum_by[0].regex->pattern() == "--dport ([0-9]+)");

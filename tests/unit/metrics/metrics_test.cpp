@@ -252,6 +252,73 @@ TEST_CASE("the hash covers the chains that are selected") {
   CHECK(hash(before, {R"({chain!="churns"})"}) == hash(after, {R"({chain!="churns"})"}));
 }
 
+TEST_CASE("--hash: which rules and chains the hash covers, whatever makes series") {
+  const std::string_view before =
+      "*f\n:INPUT DROP [0:0]\n:a - [0:0]\n:churns - [0:0]\n"
+      "[0:0] -A INPUT -j a\n[0:0] -A INPUT -j churns\n[0:0] -A INPUT -j LOG\n"
+      "[0:0] -A churns -j X\nCOMMIT\n*g\n:churns - [0:0]\nCOMMIT\n";
+  const auto with = [&](std::string_view what, std::string_view by) {
+    std::string dump(before);
+    return dump.replace(dump.find(what), what.size(), by);
+  };
+  const std::string policy = with("INPUT DROP", "INPUT ACCEPT");
+  const std::string counters = with("[0:0] -A INPUT -j a", "[7:7] -A INPUT -j a");
+  const std::string added = with("[0:0] -A INPUT -j LOG", "[0:0] -A INPUT -j churns");
+  const std::string order = with("[0:0] -A INPUT -j churns\n[0:0] -A INPUT -j LOG",
+                                 "[0:0] -A INPUT -j LOG\n[0:0] -A INPUT -j churns");
+  const std::string churned = with("[0:0] -A churns -j X", "[0:0] -A churns -j Y");
+  const std::string gone = with(":a - [0:0]\n", "");
+  const std::string emptied = with("[0:0] -A INPUT -j a\n", "");
+  struct Row {
+    std::vector<std::string> hash;
+    std::vector<std::string_view> same;
+    std::vector<std::string_view> other;
+    std::string_view tables;
+  };
+  const Row rows[] = {
+      {{}, {counters}, {policy, added, order, churned, gone, emptied}, "f g "},
+      {{"{}"}, {counters}, {policy, added, order, churned, gone, emptied}, "f g "},
+      {{R"({chain!="churns",target!="churns"})"},
+       {counters, order, churned},
+       {policy, added, gone, emptied},
+       "f "},
+      {{R"({chain="a"})", R"({chain="INPUT",target="a"})"},
+       {counters, added, order, churned},
+       {policy, gone, emptied},
+       "f "},
+      // No rule, but the chains that may have one.
+      {{R"({table="f",comment="nothing"})"},
+       {counters, added, order, churned, emptied},
+       {policy, gone},
+       "f "},
+      {{R"({chain="nothing"})"}, {policy, churned, gone}, {}, ""},
+  };
+  for (const Row& row : rows) {
+    RuleSeriesOptions options = options_of({R"({table="f",chain="a"})"}, "table");
+    if (row.hash.empty()) options.selectors.clear();
+    for (const std::string& text : row.hash) {
+      options.hash.push_back(parse_selector(text, ready_labels({})));
+    }
+    const auto hashes = [&](std::string_view dump) {
+      return series_of(one(collection_of(dump)), "iptables_ruleset_hash", options);
+    };
+    const std::string expected = hashes(before);
+    CAPTURE(expected);
+    for (const std::string_view dump : row.same) CHECK(hashes(dump) == expected);
+    for (const std::string_view dump : row.other) {
+      CAPTURE(dump);
+      CHECK(hashes(dump) != expected);
+    }
+    std::string tables;
+    for (const std::string table : {"f", "g"}) {
+      if (expected.find("\"" + table + "\"") != expected.npos) tables += table + " ";
+    }
+    CHECK(tables == row.tables);
+    const std::string rules = series_of(one(collection_of(before)), "iptables_rules", options);
+    CHECK((rules.find("churns") == rules.npos) == !row.hash.empty());
+  }
+}
+
 TEST_CASE("sums by labels") {
   const auto collections = one(collection_of(web_and_mail));
   struct Row {
