@@ -22,9 +22,11 @@ class Refused(Exception):
 
 def ask(path: str, **parameters: object) -> dict:
     """The data of its answer. OSError if there is none, as long as it is starting."""
-    body = urllib.parse.urlencode(parameters, errors="surrogateescape").encode()
+    text = urllib.parse.urlencode(parameters, errors="surrogateescape")
+    takes_post = path in ("query", "query_range", "series")  # no URL holds the longest of these
+    url, body = (path, text.encode()) if takes_post else (f"{path}?{text}", None)
     try:
-        with urllib.request.urlopen(f"http://{ADDRESS}/api/v1/{path}", body, DEADLINE) as response:
+        with urllib.request.urlopen(f"http://{ADDRESS}/api/v1/{url}", body, DEADLINE) as response:
             return json.load(response)["data"]
     except urllib.error.HTTPError as error:
         if error.code == 503:
