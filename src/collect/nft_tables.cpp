@@ -121,7 +121,8 @@ bool read_nft_answer(std::string_view datagram, std::uint32_t request,
     if ((header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) fail(EINTR);
     if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
       const int error = front<int>(body);
-      if (error != 0) fail(-error);
+      constexpr int max_errno = 4095;
+      if (error != 0) fail(error < 0 && error >= -max_errno ? -error : EBADMSG);
       return true;
     }
     const auto message = front<nfgenmsg>(body);

@@ -9,6 +9,7 @@
 //   --backend                       the label backend
 //   --piece 5                       the dump comes in pieces of 5 bytes, not 7
 //   --hostile                       what follows is no dump, but the comment of a rule in a dump
+//   --nft-answer                    what follows is no dump, but what the kernel says of nf_tables
 //
 // A line that begins with a space continues the option before it.
 
@@ -24,12 +25,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "../unit/rule_series.h"
 #include "base/utf8.h"
+#include "collect/kernel_tables.h"
 #include "dump/save_parser.h"
 #include "exposition_reader.h"
 #include "metrics/exposition.h"
@@ -60,6 +63,7 @@ struct Input {
   bool has_backend = false;
   std::size_t piece_bytes = 7;
   bool is_hostile_text = false;
+  bool is_nft_answer = false;
   std::string_view dump;
 };
 
@@ -94,6 +98,8 @@ Input read_input(std::string_view bytes) {
       input.has_backend = true;
     } else if (name == "--hostile") {
       input.is_hostile_text = true;
+    } else if (name == "--nft-answer") {
+      input.is_nft_answer = true;
     } else if (name == "--piece") {
       input.piece_bytes = std::max<std::size_t>(number(value), 1);
     }
@@ -467,6 +473,25 @@ void check_hostile(std::string_view text, std::size_t piece_bytes) {
   check(size_of(families, "iptables_rules") == 2, "there are no other chains");
 }
 
+// --- The kernel's answers ---
+
+/// Whatever they are, they are read or refused, and name tables that may stand in a message.
+void check_nft_answer(std::string_view datagram) {
+  constexpr std::uint32_t request = 7;
+  std::vector<KernelTable> tables;
+  try {
+    const bool is_last = read_nft_answer(datagram, request, tables);
+    check(!is_last || datagram.size() >= 20, "the last has a header and an error");
+  } catch (const std::system_error& error) {
+    check(error.code().value() != 0, "what is refused is no success");
+  }
+  check(tables.size() <= datagram.size() / 28, "a table takes a message");
+  for (const KernelTable& table : tables) {
+    check(table.name.find('\0') == table.name.npos, "names end where C's do");
+    check(table.spaced_chain.find('\0') == table.spaced_chain.npos, "names end where C's do");
+  }
+}
+
 }  // namespace
 }  // namespace iptables_exporter
 
@@ -475,7 +500,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size > max_input_bytes) return 0;
   try {
     const Input input = read_input({reinterpret_cast<const char*>(data), size});
-    if (input.is_hostile_text) {
+    if (input.is_nft_answer) {
+      check_nft_answer(input.dump);
+    } else if (input.is_hostile_text) {
       check_hostile(input.dump, input.piece_bytes);
     } else {
       run(input);

@@ -35,6 +35,34 @@ OTHER = "bookworm" if platform.freedesktop_os_release().get("VERSION_CODENAME") 
 DEBOOTSTRAP_LOG = directory / "debootstrap.log"
 
 
+PROBE = f"""#!/usr/bin/python3
+import ctypes, errno, os, socket
+
+def io_uring():
+    if ctypes.CDLL(None, use_errno=True).syscall(425, 1, ctypes.create_string_buffer(120)) < 0:
+        raise OSError(ctypes.get_errno(), "io_uring_setup")
+
+def file(directory):
+    open(directory + "/x", "x").close()
+    os.unlink(directory + "/x")
+
+attempts = {{"io_uring": io_uring}}
+for family in ("AF_UNIX", "AF_PACKET"):
+    attempts[family] = lambda family=family: socket.socket(getattr(socket, family), socket.SOCK_DGRAM)
+for directory in ("/run/open", "/dev/shm", "/etc/open", "{OUTPUT_DIRECTORY}"):
+    attempts[directory] = lambda directory=directory: file(directory)
+lines = []
+for name, attempt in attempts.items():
+    try:
+        attempt()
+        lines.append(name + " ok")
+    except OSError as error:
+        lines.append(name + " " + errno.errorcode[error.errno])
+with open("{OUTPUT_DIRECTORY}/probe", "w") as out:
+    print(*lines, sep=chr(10), file=out)
+"""
+
+
 def new_machine(name: str, lower: Path) -> Machine:
     machine = Machine(directory / name, lower)
     root = machine.root
@@ -185,6 +213,66 @@ class Debian(unittest.TestCase):
         self.assertTrue(shows_rule(self.machine.page(), "ipv6", "nft"))
         self.assertNotIn('backend="legacy"', self.machine.page())
         self.machine.run(f"rm -r /etc/systemd/system/{SERVICE}.d; systemctl daemon-reload")
+
+    def probe(self) -> dict[str, str]:
+        """What happens to those who try, from within the service."""
+        self.machine.run("install -d -m 1777 /run/open /etc/open; install -m 755 /dev/null /usr/local/bin/probe")
+        (self.machine.root / "usr/local/bin/probe").write_text(PROBE)
+        start = "ExecStart=\nExecStart=/usr/local/bin/probe\n"
+        drop_in(self.machine, SERVICE, f"[Service]\n{start}")
+        self.machine.run(f"systemctl stop {TIMER}; systemctl daemon-reload")
+        collect(self.machine)
+        text = self.machine.output(f"cat {OUTPUT_DIRECTORY}/probe; rm {OUTPUT_DIRECTORY}/probe")
+        self.machine.run(f"rm -r /etc/systemd/system/{SERVICE}.d /etc/open; systemctl daemon-reload")
+        self.machine.run(f"systemctl start {TIMER}")
+        return dict(line.split(" ") for line in text.splitlines())
+
+    def test_02_nothing_but_the_output_is_in_reach(self) -> None:
+        self.assertEqual(
+            self.probe(),
+            {
+                "io_uring": "EPERM",
+                "AF_UNIX": "EAFNOSUPPORT",
+                "AF_PACKET": "EAFNOSUPPORT",
+                "/run/open": "EROFS",
+                "/dev/shm": "EACCES",
+                "/etc/open": "EROFS",
+                OUTPUT_DIRECTORY: "ok",
+            },
+        )
+
+    def test_02_local_users_are_kept_out(self) -> None:
+        """As the README has it."""
+        lines = re.findall(r"`(Group=\w+|RuntimeDirectoryMode=\d+)`", README.read_text())
+        self.assertEqual(len(lines), 2)
+        drop_in(self.machine, SERVICE, "[Service]\n" + "\n".join(lines) + "\n")
+        self.machine.run("systemctl daemon-reload")
+        collect(self.machine)
+        read = f"setpriv --reuid=nobody --regid=nogroup --clear-groups cat {OUTPUT_DIRECTORY}/iptables.prom"
+        self.assertIn("Permission denied", self.machine.output(read, check=False))
+        self.assertTrue(shows_all_rules(self.machine), "node_exporter reads it")
+        self.machine.run(f"rm -r /etc/systemd/system/{SERVICE}.d; systemctl daemon-reload")
+        collect(self.machine)
+
+    def test_02_only_nft_with_an_ipset(self) -> None:
+        """Which takes two rights that the drop-in names."""
+        self.machine.run("ipset create banned hash:ip; iptables-nft -A INPUT -m set --match-set banned src")
+        self.machine.run("nft add table inet foreign; nft add chain inet foreign in "
+                         "'{ type filter hook input priority 0; policy accept; }'; nft add rule inet foreign in accept")
+        self.machine.run(documented("install -D -t .*\n +sudo systemctl daemon-reload"))
+        failed = 'scrape_success{backend="nft",family="ipv4"} 0'
+        succeeded = 'scrape_success{backend="nft",family="ipv4"} 1'
+        self.machine.run(f"systemctl stop {TIMER}; systemctl start {SERVICE}", check=False)
+        self.assertTrue(has(self.machine, failed))
+        self.assertIn("it lacks CAP_NET_RAW", "\n".join(self.journal()))
+        conf = f"/etc/systemd/system/{SERVICE}.d/nft-only.conf"
+        self.machine.run(f"sed -i '/ipset/,$ s/^#\\([A-Z]\\)/\\1/' {conf}; systemctl daemon-reload")
+        collect(self.machine)
+        self.assertTrue(has(self.machine, succeeded))
+        self.assertTrue(has(self.machine, 'unshown_tables{backend="nft",family="ipv4",reason="nft"} 1'))
+        self.machine.run(f"rm -r /etc/systemd/system/{SERVICE}.d; systemctl daemon-reload")
+        self.machine.run("nft delete table inet foreign; iptables-nft -F INPUT; ipset destroy banned")
+        self.machine.run(f"systemctl start {TIMER}")
 
     def test_03_stays_fresh_and_quiet(self) -> None:
         self.machine.run("journalctl --rotate; journalctl --vacuum-time=1s")

@@ -136,6 +136,8 @@ TEST_CASE("what is no answer") {
       {message(error, u32(static_cast<unsigned>(-EPERM))), EPERM},
       {message(error, u32(static_cast<unsigned>(-EINVAL)) + whole), EINVAL},
       {message(done, u32(static_cast<unsigned>(-ENOMEM))), ENOMEM},
+      {message(error, u32(0x80000000)), EBADMSG},
+      {message(error, u32(1)), EBADMSG},
       {message(new_table, "\1\0\0\1"s, 0x12), EINTR},  // NLM_F_DUMP_INTR
       {message(done, u32(0), 0x12), EINTR},
       {chain(1, "made meanwhile", "c", used(0)), EINTR},
