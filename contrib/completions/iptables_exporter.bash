@@ -18,12 +18,15 @@ _iptables_exporter() {
         mapfile -t COMPREPLY < <(compgen -W 'legacy nft legacy,nft' -- "$word")
         ;;
     --sum-by)
-        mapfile -t COMPREPLY < <(compgen -W 'table chain rule comment target family backend' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W 'table chain rule comment target protocol source destination in_interface out_interface sport dport family backend netns' -- "$word")
         ;;
-    -s | --select | --label | --max-series | --timeout) ;;
+    --netns)
+        mapfile -t COMPREPLY < <(compgen -W "$(ls /run/netns 2>/dev/null)" -- "$word")
+        ;;
+    -s | --select | --label | --hash | --max-series | --timeout) ;;
     *)
         mapfile -t COMPREPLY < <(compgen -W '-o --output -i --input -f --family -b --backend
-            -s --select --sum-by --label --max-series --timeout --allow-empty
+            -s --select --sum-by --label --hash --netns --max-series --timeout --allow-empty
             -h --help -V --version' -- "$word")
         ;;
     esac

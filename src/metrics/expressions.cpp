@@ -47,6 +47,10 @@ std::shared_ptr<const re2::RE2> compile(const std::string& pattern, std::size_t 
 const Label& known_label(std::string_view name, const std::vector<Label>& labels,
                          std::size_t position) {
   if (const Label* label = find_label(labels, name)) return *label;
+  if (name == "family" || name == "backend" || name == "netns") {
+    throw ExpressionError(fmt::format("expected a label of this run: --{0} makes {0} one", name),
+                          position);
+  }
   std::vector<std::string_view> names;
   for (const Label& label : labels) names.emplace_back(label.name);
   throw ExpressionError(fmt::format("expected one of the labels {}, not {}", fmt::join(names, ", "),
@@ -217,24 +221,36 @@ Selector parse_selector(std::string_view text, const std::vector<Label>& labels)
   return SelectorParser(text, labels).parse();
 }
 
+std::vector<std::string_view> list_items(std::string_view text) {
+  std::vector<std::string_view> items;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    std::string_view item = text.substr(begin, end - begin);
+    while (!item.empty() && is_space(item.front())) item.remove_prefix(1);
+    while (!item.empty() && is_space(item.back())) item.remove_suffix(1);
+    items.push_back(item);
+    begin = end + 1;
+  }
+  return items;
+}
+
 std::vector<Label> parse_sum_by(std::string_view text, const std::vector<Label>& labels) {
   std::vector<Label> chosen;
   if (text.empty()) return chosen;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    const Label& label = known_label(text.substr(begin, end - begin), labels, begin);
+  for (const std::string_view name : list_items(text)) {
+    const auto position = static_cast<std::size_t>(name.data() - text.data());
+    const Label& label = known_label(name, labels, position);
     if (find_label(chosen, label.name) != nullptr) {
-      throw ExpressionError("expected each label once", begin);
+      throw ExpressionError("expected each label once", position);
     }
     chosen.push_back(label);
-    begin = end + 1;
   }
   return chosen;
 }
 
 Label parse_label(std::string_view text, const std::vector<Label>& labels) {
-  constexpr std::array<std::string_view, 6> reserved = {"job",      "instance", "le",
-                                                        "quantile", "family",   "backend"};
+  constexpr std::array<std::string_view, 7> reserved = {"job",    "instance", "le",   "quantile",
+                                                        "family", "backend",  "netns"};
   const std::size_t equals = text.find('=');
   const std::string_view name = text.substr(0, equals);
   if (!is_label_name(name)) throw ExpressionError("expected NAME=REGEX with a label name", 0);
@@ -249,7 +265,11 @@ Label parse_label(std::string_view text, const std::vector<Label>& labels) {
     throw ExpressionError("expected a name that is not taken", 0);
   }
   const std::string pattern(text.substr(equals + 1));
-  return {std::string(name), Label::From::regex, {}, compile(pattern, equals + 1, true)};
+  auto regex = compile(pattern, equals + 1, true);
+  if (regex->NumberOfCapturingGroups() == 0) {
+    throw ExpressionError("expected a group, as ([0-9]+), in the regular expression", equals + 1);
+  }
+  return {std::string(name), Label::From::regex, {}, std::move(regex)};
 }
 
 }  // namespace iptables_exporter

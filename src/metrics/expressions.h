@@ -37,6 +37,9 @@ class ExpressionError : public std::runtime_error {
 /// Source: https://prometheus.io/docs/prometheus/latest/querying/basics/
 Selector parse_selector(std::string_view text, const std::vector<Label>& labels);
 
+/// What stands between the commas, without the white space around it.
+std::vector<std::string_view> list_items(std::string_view text);
+
 /// Parses a list of labels to sum by: names separated by commas, or nothing. Throws
 /// ExpressionError.
 std::vector<Label> parse_sum_by(std::string_view text, const std::vector<Label>& labels);

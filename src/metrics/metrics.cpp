@@ -60,6 +60,7 @@ class MetricsBuilder {
 
   Metrics finish() {
     while (rules_->size() > max_rule_series()) rules_->pop_back();
+    metrics_.rule_series = rules_->size();
     return std::move(metrics_);
   }
 

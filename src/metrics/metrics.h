@@ -43,6 +43,7 @@ struct MetricFamily {
 /// Everything that is written.
 struct Metrics {
   std::map<std::string_view, MetricFamily> families;  // by name; one without series is not written
+  std::size_t rule_series = 0;
   std::size_t omitted_rule_series = 0;
 };
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import prometheus_api
 from hostile import HOSTILE_CHAINS, HOSTILE_COMMENTS
@@ -19,10 +21,10 @@ class ServedCase(ExporterTestCase):
         self.network = self.enterContext(Network("nft"))
         self.path = path_to_backend(self.directory / "bin", "nft")
 
-    def start_server(self, url: str, *command: str) -> None:
+    def start_server(self, url: str, *command: str, log: Path = Path(os.devnull)) -> None:
         """Starts a server in the network and waits until it answers."""
-        with self.network.entered():
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.network.entered(), log.open("w") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
 
@@ -39,7 +41,7 @@ class ServedCase(ExporterTestCase):
         with self.network.entered(), urllib.request.urlopen(url, timeout=60) as response:
             return response.read()
 
-    def start_node_exporter(self) -> None:
+    def start_node_exporter(self, log: Path = Path(os.devnull)) -> None:
         """On the directory of the output."""
         self.start_server(
             f"http://{NODE_EXPORTER}/metrics",
@@ -49,6 +51,7 @@ class ServedCase(ExporterTestCase):
             "--collector.textfile",
             f"--collector.textfile.directory={self.target.parent}",
             f"--web.listen-address={NODE_EXPORTER}",
+            log=log,
         )
 
     def start_prometheus(self, interval: str) -> None:

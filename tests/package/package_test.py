@@ -323,7 +323,9 @@ class Debian(unittest.TestCase):
         self.machine.run("iptables-nft -N KUBE-X; iptables-nft -A KUBE-X -p tcp --dport 10")
         collect(self.machine)
         series = re.findall(r"^iptables_rule_packets_total(.*)", self.machine.page(), re.MULTILINE)
-        self.assertEqual(series, ['{chain="OUTPUT",port="9",table="filter"} 1'])
+        self.assertEqual(series, [
+            '{chain="OUTPUT",dport="9",protocol="udp",table="filter",target=""} 1'
+        ])
 
     def test_07_as_the_go_exporter_was(self) -> None:
         before = self.journal()

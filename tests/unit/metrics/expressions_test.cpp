@@ -90,9 +90,7 @@ TEST_CASE("what is wrong with a selector, and where") {
       {"{nope=\"a\"}",
        "1: expected one of the labels backend, table, chain, rule, comment, target, protocol, "
        "source, destination, in_interface, out_interface, sport, dport, not nope"},
-      {"{family=\"ipv4\"}",
-       "1: expected one of the labels backend, table, chain, rule, comment, target, protocol, "
-       "source, destination, in_interface, out_interface, sport, dport, not family"},
+      {"{family=\"ipv4\"}", "1: expected a label of this run: --family makes family one"},
       {"{comment}", "8: expected =, !=, =~ or !~"},
       {"{comment~\"a\"}", "8: expected =, !=, =~ or !~"},
       {"{comment==\"a\"}", "9: expected a string in quotes"},
@@ -140,12 +138,14 @@ TEST_CASE("labels to sum by") {
         "6: expected one of the labels backend, table, chain, rule, comment, target, protocol, "
         "source, destination, in_interface, out_interface, sport, dport, not nothing");
   CHECK(error_of([] { parse_sum_by("table,table", labels); }) == "6: expected each label once");
-  CHECK(error_of([] { parse_sum_by("table, chain", labels); }).starts_with("6: expected one of"));
+  CHECK(names_of(" table,\tchain ") == Names{"table", "chain"});
+  CHECK(error_of([] { parse_sum_by("table, nope", labels); }).starts_with("7: expected one of"));
+  CHECK(error_of([] { parse_sum_by("table chain", labels); }).starts_with("0: expected one of"));
 }
 
 TEST_CASE("names of labels, byte by byte") {
   const auto is_name = [](const std::string& name) {
-    return error_of([&] { parse_label(name + "=x", labels); }).empty();
+    return error_of([&] { parse_label(name + "=(x)", labels); }).empty();
   };
   const std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
   for (int i = 0; i < 256; ++i) {
@@ -163,10 +163,10 @@ TEST_CASE("labels of one's own") {
   const Label label = parse_label("port=--dport ([0-9]+)", labels);
   CHECK(label.name == "port");
   CHECK(label.regex->pattern() == "--dport ([0-9]+)");
-  CHECK(parse_label("policy==x=", labels).regex->pattern() == "=x=");
+  CHECK(parse_label("policy==(x)=", labels).regex->pattern() == "=(x)=");
 
   for (const std::string_view name :
-       {"job", "instance", "le", "quantile", "__x", "family", "backend"}) {
+       {"job", "instance", "le", "quantile", "__x", "family", "backend", "netns"}) {
     CHECK(error_of([&] { parse_label(std::string(name) + "=x", labels); }) ==
           "0: expected a name that Prometheus does not reserve");
   }
@@ -184,6 +184,10 @@ TEST_CASE("labels of one's own") {
   CHECK(error_of([] { parse_label("port", labels); }) == "4: expected = and a regex");
   CHECK(error_of([] { parse_label("port=a(", labels); }) ==
         "5: expected a regular expression of RE2 (missing ): a()");
+  for (const std::string_view text : {"port=", "port=x", "port=(?:x)", "port=\\(x\\)"}) {
+    CHECK(error_of([&] { parse_label(text, labels); }) ==
+          "5: expected a group, as ([0-9]+), in the regular expression");
+  }
 }
 
 }  // namespace iptables_exporter

@@ -94,20 +94,20 @@ TEST_CASE("labels of options: fixtures/labels.tsv, a rule and its labels in each
   CHECK(rows >= 50);
 }
 
-TEST_CASE("labels of one's own: the first group, or the whole match, or nothing") {
+TEST_CASE("labels of one's own: the first group, or nothing") {
   struct Row {
     std::string_view label;
     std::string_view value;
   };
   const Row rows[] = {
       {"l=--dport ([0-9]+)", "8080"},
-      {"l=--dport [0-9]+", "--dport 8080"},
+      {"l=--dport ([0-9]+) (.*)", "8080"},
       {"l=(--sport) ([0-9]+)", ""},
       {"l=(x)?--dport", ""},
       {"l=-p (.*?) -m (.*) ", "tcp"},
-      {"l=", ""},
+      {"l=()", ""},
       {"l=\"(\\C)", "\uFFFD"},  // half a character
-      {"l=web.*$", "web\nx\" -j ACCEPT"},
+      {"l=(web.*)$", "web\nx\" -j ACCEPT"},
   };
   for (const Row& row : rows) {
     CAPTURE(row.label);
@@ -119,7 +119,7 @@ TEST_CASE("labels of one's own: the first group, or the whole match, or nothing"
 }
 
 TEST_CASE("where a rule stands is read off it too") {
-  const Source source{Family::ipv6, Backend::nft};
+  const Source source{Family::ipv6, Backend::nft, "blue"};
   const Table table{"nat", {}};
   const Chain chain{"c\xff", "", {}, {}};
   const Rule rule{"-p tcp ! --dport 1:2 -j Y", {}};
@@ -129,22 +129,16 @@ TEST_CASE("where a rule stands is read off it too") {
     bool is_of_chain;
   };
   const Row rows[] = {
-      {"family", "ipv6", true},
-      {"backend", "nft", true},
-      {"table", "nat", true},
-      {"chain", "c\xff", true},
-      {"rule", "-p tcp ! --dport 1:2 -j Y", false},
-      {"comment", "", false},
-      {"target", "Y", false},
-      {"protocol", "tcp", false},
-      {"source", "", false},
-      {"destination", "", false},
-      {"in_interface", "", false},
-      {"out_interface", "", false},
-      {"sport", "", false},
+      {"family", "ipv6", true},     {"netns", "blue", true},
+      {"backend", "nft", true},     {"table", "nat", true},
+      {"chain", "c\xff", true},     {"rule", "-p tcp ! --dport 1:2 -j Y", false},
+      {"comment", "", false},       {"target", "Y", false},
+      {"protocol", "tcp", false},   {"source", "", false},
+      {"destination", "", false},   {"in_interface", "", false},
+      {"out_interface", "", false}, {"sport", "", false},
       {"dport", "!1:2", false},
   };
-  const std::vector<Label> labels = ready_labels({Family::ipv4, Backend::nft});
+  const std::vector<Label> labels = ready_labels(source);
   CHECK(labels.size() == std::size(rows));
   for (const Row& row : rows) {
     CAPTURE(row.label);
@@ -156,6 +150,7 @@ TEST_CASE("where a rule stands is read off it too") {
   CHECK(find_label(labels, "nope") == nullptr);
   CHECK(find_label(ready_labels({{}, Backend::nft}), "family") == nullptr);
   CHECK(find_label(ready_labels({Family::ipv4, {}}), "backend") == nullptr);
+  CHECK(find_label(ready_labels({Family::ipv4, Backend::nft}), "netns") == nullptr);
 }
 
 TEST_CASE("label values are escaped as the text format wants it, and no further") {
@@ -204,6 +199,8 @@ TEST_CASE("the text of labels names those of the source too, by name") {
   CHECK(label_text({Family::ipv4, {}}, {{"version", "1"}}) == R"(family="ipv4",version="1")");
   CHECK(label_text({Family::ipv6, Backend::legacy}, {{"chain", "c"}, {"table", ""}}) ==
         R"(backend="legacy",chain="c",family="ipv6",table="")");
+  CHECK(label_text({{}, Backend::nft, "a\"b"}, {{"table", "t"}}) ==
+        R"(backend="nft",netns="a\"b",table="t")");
 }
 
 }  // namespace iptables_exporter
