@@ -169,7 +169,7 @@ class Debian(unittest.TestCase):
     def names(cls) -> set[str]:
         """All that is ours by its name."""
         # What man has formatted is man's; /var/tmp is of whoever works on the machine below.
-        ours = r"\( -iname '*iptables?exporter*' -o -name iptables.prom \)"
+        ours = r"\( -iname '*iptables?exporter*' -o -name 'iptables*.prom' \)"
         found = cls.machine.output(f"find / /run -xdev ! -path '/var/cache/man/*' ! -path '/var/tmp/*' {ours}")
         users = cls.machine.output("getent passwd; getent group")
         return set(found.split()) | {line for line in users.split() if "iptables" in line}
@@ -362,6 +362,48 @@ class Debian(unittest.TestCase):
         page = self.machine.page(9101)
         self.assertIn("node_textfile_scrape_error 0\n", page)
         self.assertIn("iptables_scrape_success 1\n", page)
+
+    def test_07_network_namespaces(self) -> None:
+        """Two and the host's own, on one node_exporter, in the README's words."""
+        enable = documented("systemctl enable --now iptables_exporter@NAME")
+        before = self.names()
+        self.machine.run("journalctl --rotate; journalctl --vacuum-time=1s")
+        for port, name in enumerate(("blue", "red-2"), start=1):
+            self.machine.run(f"ip netns add {name}")
+            rule = f"-A INPUT -p tcp --dport {port}"
+            for iptables in ("iptables-nft", "ip6tables-legacy"):
+                self.machine.run(f"ip netns exec {name} {iptables} {rule}")
+            self.machine.run(enable.replace("NAME", name))
+        set_args(self.machine, 'ARGS="--family ipv4,ipv6 --backend legacy,nft --sum-by dport"')
+
+        def ports() -> set[tuple[str | None, str | None]]:
+            series = re.findall("^iptables_rule_packets_total{(.*)}", self.machine.page(), re.M)
+            labels = [dict(re.findall(r'(\w+)="(.*?)"', text)) for text in series]
+            return {(of_one.get("netns"), of_one.get("dport")) for of_one in labels}
+
+        expected = {(None, "9"), ("blue", "1"), ("red-2", "2")}
+        eventually(lambda: ports() == expected, "rules of both and of the host")
+        instance = "iptables_exporter@blue"
+        units = f"{instance}.service {instance}.timer iptables_exporter-output@blue.service"
+        self.assertEqual(self.machine.output(f"systemd-analyze verify --man=no {units}"), "")
+        self.machine.run(f"systemd-analyze security --threshold=15 {instance}.service")
+        self.assertIn("node_textfile_scrape_error 0\n", self.machine.page())
+
+        self.machine.run("ip netns delete red-2")
+        red = "iptables_exporter@red-2.service"
+        failed = "systemctl --failed --plain --no-legend"
+        eventually(lambda: red in self.machine.output(failed), "a namespace that has gone is noticed")
+        self.machine.run("systemctl disable --now iptables_exporter@blue.timer iptables_exporter@red-2.timer")
+        eventually(lambda: self.names() == before, "they are gone without a trace")
+        page = self.machine.page()
+        self.assertNotIn("netns", page)
+        self.assertIn("node_textfile_scrape_error 0\n", page)
+        left = "systemctl list-units --all --plain --no-legend '*@blue*' '*@red*'"
+        self.assertEqual(self.machine.output(left), "")
+        complaints = "journalctl --quiet --output cat --unit prometheus-node-exporter"
+        self.assertNotRegex(self.machine.output(complaints), "(?i)level=error")
+        self.machine.run("systemctl enable --now iptables_exporter@blue.timer")  # for its removal
+        set_args(self.machine, 'ARGS=""')
 
     def test_08_upgrade(self) -> None:
         self.upgrade_to("9.0.1")
