@@ -4,11 +4,26 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <ctime>
 
 #include "base/file_io.h"
 
 namespace iptables_exporter {
+namespace {
+
+/// Takes what waits at a descriptor of HeldSignals. Throws Interrupted.
+void take_signals(int signal_fd) {
+  signalfd_siginfo signal = {};
+  while (::read(signal_fd, &signal, sizeof signal) == sizeof signal) {
+    const int number = static_cast<int>(signal.ssi_signo);
+    if (number != SIGCHLD) throw Interrupted{number};
+  }
+}
+
+}  // namespace
 
 HeldSignals::HeldSignals() {
   sigprocmask(SIG_BLOCK, nullptr, &before_);
@@ -33,18 +48,24 @@ UniqueFd HeldSignals::make_fd() const {
   return fd;
 }
 
-void take_signals(const UniqueFd& signal_fd) {
-  signalfd_siginfo signal = {};
-  while (::read(signal_fd.get(), &signal, sizeof signal) == sizeof signal) {
-    const int number = static_cast<int>(signal.ssi_signo);
-    if (number != SIGCHLD) throw Interrupted{number};
-  }
+bool poll_until(std::span<pollfd> polled, std::chrono::steady_clock::time_point end) {
+  int ready = 0;
+  do {
+    // Rounded up, so that it does not wake just before.
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    const auto time = std::clamp<std::int64_t>(left.count(), 0, 1'000'000);
+    ready = ::poll(polled.data(), polled.size(), static_cast<int>(time));
+  } while (ready < 0 && errno == EINTR);
+  if (ready < 0) throw_errno("cannot wait for", "descriptors");
+  if (polled[0].revents != 0) take_signals(polled[0].fd);
+  return ready > 0;
 }
 
 void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time) {
   pollfd polled = {signal_fd.get(), POLLIN, 0};
   ::poll(&polled, 1, static_cast<int>(time.count()));
-  take_signals(signal_fd);
+  take_signals(signal_fd.get());
 }
 
 void wait_for_sigchld(std::chrono::milliseconds time) {

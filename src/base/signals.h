@@ -1,7 +1,10 @@
 #pragma once
 
+#include <poll.h>
+
 #include <chrono>
 #include <csignal>
+#include <span>
 
 #include "base/unique_fd.h"
 
@@ -31,8 +34,9 @@ class HeldSignals {
   sigset_t before_;
 };
 
-/// Takes what waits at a descriptor of HeldSignals. Throws Interrupted.
-void take_signals(const UniqueFd& signal_fd);
+/// poll(2) until `end`: whether one is ready. The first is a descriptor of HeldSignals. Throws
+/// Interrupted, std::system_error.
+bool poll_until(std::span<pollfd> polled, std::chrono::steady_clock::time_point end);
 
 /// Waits this long. Throws Interrupted if one of them comes.
 void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time);

@@ -30,6 +30,7 @@ std::vector<std::string> lines_of(std::string_view text) {
 struct WordsOfFailure {
   std::string_view command;
   std::chrono::duration<double> timeout;
+  std::optional<Backend> variant;
 
   std::string operator()(const NotRun& end) const { return end.why; }
   std::string operator()(const Exited& end) const {
@@ -40,8 +41,10 @@ struct WordsOfFailure {
                        ::strsignal(end.signal));
   }
   std::string operator()(const TimedOut&) const {
-    return fmt::format("{} did not end within {} seconds (--timeout) and was killed", command,
-                       timeout.count());
+    // Of nft, it begins again whenever anything in nf_tables was changed meanwhile.
+    return fmt::format("{} did not end within {} seconds (--timeout) and was killed{}", command,
+                       timeout.count(),
+                       variant == Backend::nft ? "; nf_tables kept changing, or is too large" : "");
   }
 };
 
@@ -56,7 +59,7 @@ std::string failure_of(const Collection& collection, const Attempt& attempt, con
         "(fuser /run/xtables.lock), or allow more time",
         collection.name, timeout.count());
   }
-  std::string failure = std::visit(WordsOfFailure{collection.name, timeout}, end);
+  std::string failure = std::visit(WordsOfFailure{collection.name, timeout, attempt.variant}, end);
   if (!failure.empty()) {
     const auto lines = lines_of(attempt.result.stderr_text);
     if (!lines.empty()) failure += fmt::format(": {}", fmt::join(lines, "; "));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
 import re
 import resource
@@ -12,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fault_case import DUMP, FaultCase
@@ -147,6 +148,24 @@ class Command(FaultCase):
             with self.subTest(command):
                 self.fake(f"exec {command}")
                 self.assert_fails("iptables-save", timeout="0.2")
+
+    def test_stopped_past_the_deadline(self) -> None:
+        """What came in time is looked at before the command is said to have been killed."""
+        for rules in (0, 5000):
+            with self.subTest(rules):
+                self.fake_large_dump(rules)
+                self.fake("kill -STOP $PPID; dump", self.dump.read_bytes())
+                process = self.start("--timeout", "1")
+                stat = Path(f"/proc/{process.pid}/stat")
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+                eventually(lambda: ") T " in stat.read_text(), "it is stopped")  # noqa: B023
+                zombie = Path(f"/proc/{children.read_text().strip()}/stat")
+                eventually(lambda: ") Z " in zombie.read_text(), "iptables-save is done")  # noqa: B023
+                time.sleep(1.1)
+                process.send_signal(signal.SIGCONT)
+                run = finish(process)
+                self.assert_success(run)
+                self.assertEqual(run.out.count(b"\niptables_rule_bytes_total{"), rules + 2)
 
     def test_megabytes_to_stderr(self) -> None:
         flood = "yes 'a line of stderr' | head -c 8000000 >&2"
@@ -295,6 +314,50 @@ class Messages(FaultCase):
             "warning: 1 rule series are left out (--max-series 1)",
         )
 
+    def test_with_a_file_states_are_for_its_readers(self) -> None:
+        run = self.export("--max-series", "1", "-o", self.target)
+        self.assert_success(run)
+        self.assertIn(b"\niptables_series_omitted 1\n", self.target.read_bytes())
+
+    def test_few(self) -> None:
+        """20 lines and 4 KiB, as printed, with a word on what is left out."""
+        for what, script, left_out in (
+            ("lines", "seq 1000 >&2", b""),
+            ("escapes", "seq 100 | sed 's/$/\\o33\\o33\\o33\\o33\\o33\\o33\\o33\\o33\\o33\\o33\\o33\\o33/' >&2", b""),
+            ("the same", "yes 'cannot open connlabel.conf' | head -n 1000 >&2; echo last >&2", None),
+        ):
+            for end, status in (("dump", 0), ("exit 1", 1)):
+                with self.subTest(what, status=status):
+                    self.fake(f"{script}; {end}")
+                    run = self.export()
+                    self.assertEqual(run.status, status)
+                    self.assertLessEqual(run.err.count(b"\n"), 20)
+                    self.assertLessEqual(len(run.err), 4096)
+                    if left_out is None:
+                        self.assertEqual(run.err.count(b"connlabel.conf"), 1)
+                        self.assertIn(b"last", run.err)
+                    else:
+                        self.assertRegex(run.err, rb"messages are left out\n\Z|more bytes\)\n\Z")
+
+    def test_of_every_source_that_failed(self) -> None:
+        """However much each has to say."""
+        for name in ("iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"):
+            executable(self.bin / f"{name}-save", "#!/bin/sh\nseq 1000 >&2\nexit 1\n")
+        run = self.export("--family", "ipv4,ipv6", "--backend", "nft,legacy")
+        self.assertEqual(run.status, 1)
+        self.assertLessEqual(len(run.err), 4096)
+        for name in ("iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"):
+            self.assertIn(f"error: {name}-save exited with status 1: 1; 2; 3; ", run.err.decode())
+
+    def test_with_a_long_name(self) -> None:
+        name = "x" * 100_000
+        for arguments in ((name,), ("--select", "{" + name), ("-o", f"{name}.prom")):
+            with self.subTest(arguments[0][:10]):
+                run = self.export(*arguments)
+                self.assertIn(run.status, (2, 3))
+                self.assertRegex(run.err, rb"xxx\.\.\. \(\d{5} more bytes\)\n")
+                self.assertLessEqual(len(run.err), 4096)
+
     def test_of_wrong_usage(self) -> None:
         for arguments, lines in (
             (("stray",), ("unexpected argument stray (see iptables_exporter --help)",)),
@@ -341,6 +404,93 @@ class Messages(FaultCase):
             "error: iptables-save exited with status 1",
             f"error: cannot replace {self.target}: Is a directory",
         )
+
+
+class Input(FaultCase):
+    """A dump that comes, or does not, through what is no file."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fifo = self.directory / "fifo"
+        os.mkfifo(self.fifo)
+
+    def wait_until_it_waits(self, pid: int) -> None:
+        """With signals held back, for which it has a descriptor."""
+
+        def waits() -> bool:
+            links = []
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(FileNotFoundError):
+                    links.append(os.readlink(link))
+            return "anon_inode:[signalfd]" in links
+
+        eventually(waits, "it waits for its input")
+
+    def test_that_never_comes(self) -> None:
+        terminal, typist = pty.openpty()
+        pipe, writer = os.pipe()
+        for what, name, arguments, stdin in (
+            ("a FIFO without a writer", str(self.fifo), ("-i", self.fifo), subprocess.DEVNULL),
+            ("a pipe", "stdin", ("-i", "-"), pipe),
+            ("a pipe by name", "/dev/stdin", ("-i", "/dev/stdin"), pipe),
+            ("a terminal", "stdin", ("-i", "-"), typist),
+        ):
+            with self.subTest(what):
+                run = self.export(*arguments, "-o", self.target, "--timeout", "0.2", stdin=stdin)
+                self.assert_collecting_failed(run, self.target.read_bytes())
+                self.assert_says(run, f"error: {name}: did not end within 0.2 seconds (--timeout)")
+        for descriptor in (terminal, typist, pipe, writer):
+            os.close(descriptor)
+
+    def test_that_stops_in_the_middle(self) -> None:
+        pipe, writer = os.pipe()
+        os.write(writer, DUMP)
+        run = self.export("-i", "-", "--timeout", "0.2", stdin=pipe)
+        self.assert_collecting_failed(run, run.out, "stdin: did not end within 0.2 seconds (--timeout)")
+        os.close(pipe)
+        os.close(writer)
+
+    def test_that_comes_late(self) -> None:
+        process = self.start("-i", self.fifo)
+        self.wait_until_it_waits(process.pid)
+        self.fifo.write_bytes(DUMP)
+        run = finish(process)
+        self.assert_success(run)
+        self.assert_whole(run.out)
+
+    def test_that_never_ends(self) -> None:
+        """It is not read any longer than it is a dump."""
+        for what, message in (("junk", "line 1: expected a line"), ("# comment", "line 4000001: "), ("", "line 4000001: ")):
+            with self.subTest(what), subprocess.Popen(["yes", what], stdout=subprocess.PIPE) as yes:
+                run = self.export("-i", "-", "--timeout", "1000", stdin=yes.stdout)
+                self.assert_collecting_failed(run, run.out, f"stdin: {message}")
+                yes.kill()
+
+    def test_ended_while_waiting(self) -> None:
+        old = self.write_old_output()
+        for name in ("TERM", "INT", "HUP", "QUIT"):
+            with self.subTest(name):
+                process = self.start("-i", self.fifo, "-o", self.target)
+                self.wait_until_it_waits(process.pid)
+                number = signal.Signals[f"SIG{name}"]
+                process.send_signal(number)
+                run = finish(process)
+                self.assertEqual((run.status, run.err), (-number, b""))
+                self.assertEqual(self.target.read_bytes(), old)
+
+    def test_ended_as_pid_1(self) -> None:
+        for name in ("TERM", "INT", "HUP"):
+            with self.subTest(name):
+                process = self.start("-i", self.fifo, "-o", self.target, before=("unshare", "--pid", "--fork"))
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+                eventually(lambda: children.read_text(), "it runs")  # noqa: B023
+                pid = int(children.read_text())
+                self.wait_until_it_waits(pid)
+                number = signal.Signals[f"SIG{name}"]
+                os.kill(pid, number)
+                run = finish(process)
+                self.assertEqual((run.status, run.err), (128 + number, b""))
+                self.assertFalse(self.target.exists())
 
 
 class Killed(FaultCase):
@@ -830,6 +980,29 @@ class Streams(FaultCase):
         run = self.export(before=self.sh("2>/dev/full"))
         self.assertEqual(run.status, 1)
         self.assert_tells_failure(run.out)
+
+    def test_stderr_that_takes_nothing(self) -> None:
+        """What it does not take within a second is dropped."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+        self.fake("seq 10 >&2; dump")
+        started = time.monotonic()
+        run = self.export("-o", self.target, stderr=writer)
+        self.assertEqual(run.status, 0)
+        self.assertGreater(time.monotonic() - started, 1)
+        self.assert_whole(self.target.read_bytes())
+        os.set_blocking(reader, False)
+        read = b""
+        with suppress(BlockingIOError):
+            while True:
+                read += os.read(reader, 65536)
+        self.assertEqual(read.strip(b"x"), b"")
+        os.close(reader)
+        os.close(writer)
 
     def test_all_closed(self) -> None:
         """What is opened then must not take their place: no message may get into the file."""

@@ -111,6 +111,10 @@ TEST_CASE("why a source failed") {
        attempt_with({}, TimedOut{}, {}, "slow\n"),
        nobody,
        "ip6tables-save did not end within 2.5 seconds (--timeout) and was killed: slow"},
+      {nft, attempt_with(Backend::nft, TimedOut{}), nobody,
+       "iptables-nft-save did not end within 2.5 seconds (--timeout) and was killed; nf_tables "
+       "kept "
+       "changing, or is too large"},
       {nft, broken, root, "iptables-nft-save: line 3: expected a line of iptables-save -c: x"},
       // A legacy command that prints nothing may not see what there is, whatever was asked for.
       {legacy, attempt_with(Backend::legacy, Exited{0}), root_with_legacy_tables,

@@ -92,6 +92,26 @@ TEST_CASE("both streams are drained, of stderr only the beginning is kept") {
   CHECK(results[0].stderr_text == std::string(4096, 'e'));
 }
 
+TEST_CASE("of stderr, each line is kept once, and the last one too") {
+  struct Row {
+    std::string_view script;
+    std::string stderr_text;
+  };
+  const Row rows[] = {
+      {"yes 'cannot open connlabel.conf' | head -n 10000 >&2; echo but why >&2",
+       "cannot open connlabel.conf\nbut why\n"},
+      {"printf 'one\\n\\ntwo\\none\\nwo\\no' >&2", "one\n\ntwo\nwo\no"},
+      {"head -c 4000 /dev/zero | tr '\\0' e >&2; printf '\\n%0200d\\n%0201d\\nf\\nf\\n' 0 0 >&2",
+       std::string(4000, 'e') + "\nand more\nf\n"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.script);
+    std::string output;
+    const auto results = run_side_by_side({shell(std::string(row.script), output)}, ample());
+    CHECK(results[0].stderr_text == row.stderr_text);
+  }
+}
+
 TEST_CASE("after the timeout all that it started is killed") {
   for (const char* script : {"echo $$; sleep 1000", "sleep 1000 & echo $!; exit 0",
                              "echo $$; exec sleep 1000 >&- 2>&-"}) {
