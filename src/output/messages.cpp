@@ -37,7 +37,7 @@ std::string_view priority_of(Severity severity) {
 bool write_in_time(std::string_view line) {
   while (!line.empty()) {
     pollfd waited = {STDERR_FILENO, POLLOUT, 0};
-    if (::poll(&waited, 1, 1000) != 1) return false;
+    if (::poll(&waited, 1, 1000) == 0) return false;
     const ssize_t count = ::write(STDERR_FILENO, line.data(), line.size());
     if (count <= 0) return false;
     line.remove_prefix(static_cast<std::size_t>(count));
