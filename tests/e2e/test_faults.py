@@ -342,12 +342,12 @@ class Messages(FaultCase):
     def test_of_every_source_that_failed(self) -> None:
         """However much each has to say."""
         for name in ("iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"):
-            executable(self.bin / f"{name}-save", "#!/bin/sh\nseq 1000 >&2\nexit 1\n")
+            executable(self.bin / f"{name}-save", "#!/bin/sh\nseq 1000 >&2\nkill -9 $$\n")
         run = self.export("--family", "ipv4,ipv6", "--backend", "nft,legacy")
         self.assertEqual(run.status, 1)
         self.assertLessEqual(len(run.err), 4096)
         for name in ("iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"):
-            self.assertIn(f"error: {name}-save exited with status 1: 1; 2; 3; ", run.err.decode())
+            self.assertIn(f"error: {name}-save was killed by signal 9 (Killed): 1; 2; 3; ", run.err.decode())
 
     def test_with_a_long_name(self) -> None:
         name = "x" * 100_000
