@@ -110,7 +110,6 @@ TEST_CASE("a label that nothing names is warned of, where somebody sees it") {
     return "--label " + name + " has no effect: no --select, --sum-by or --hash names it";
   };
   CHECK(warnings({}) == Names{warning("x"), warning("y")});
-  CHECK(warnings({"-o", "x.prom"}) == Names{});
   CHECK(warnings({"--sum-by", "y"}) == Names{warning("x")});
   CHECK(warnings({"-s", "{x!=\"\"}"}) == Names{warning("y")});
   CHECK(warnings({"--sum-by", "y", "--hash", "{x=\"\"}"}) == Names{});
