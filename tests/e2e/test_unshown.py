@@ -309,6 +309,10 @@ class NftTables(UnshownCase):
                     run = self.export("--backend", "nft", "--allow-empty", before=trace)
                     self.assert_success(run)
                     self.assertEqual(unshown(run.metrics, "nft"), {})
+        # That it knows no such message is an answer: it has no nf_tables.
+        trace = ("strace", "-o/dev/null", "-einject=sendto:error=EINVAL", "--")
+        run = self.export("--backend", "nft", "--allow-empty", before=trace)
+        self.assertEqual(unshown(run.metrics, "nft"), {labels(backend="nft"): "0"})
         once = ("strace", "-o/dev/null", "-einject=recvfrom:error=EINTR:when=2", "--")
         run = self.export("--backend", "nft", "--allow-empty", before=once)
         self.assertEqual(unshown(run.metrics, "nft"), {labels(backend="nft"): "1"})

@@ -280,6 +280,24 @@ class EachVersion(Matrix):
         self.assertEqual(set(unshown(run.metrics, "legacy").values()), {"0"})
 
     @on_each("nft")
+    def test_unshown_nft_tables(self, host: Host) -> None:
+        """What is merely loaded, whichever version shows it, and what nft made."""
+        host.iptables("-A", "INPUT", "-p", "udp")
+        command = "ip6tables" if host.family == "ipv6" else "iptables"
+        host.run("chroot", str(host.root), f"/usr/sbin/{command}-legacy", "-L")
+        family = "ip6" if host.family == "ipv6" else "ip"
+        for table in ("inet idle", f"{family} filters"):
+            host.run("nft", "add", "table", *table.split())
+            chain = "{ type filter hook input priority 10; policy accept; }"
+            host.run("nft", "add", "chain", *table.split(), "input", chain)
+        host.run("nft", "add", "rule", family, "filters", "input", "tcp", "dport", "22", "drop")
+        run = host.export("--family", host.family, "--backend", "legacy,nft")
+        self.assertEqual(run.status, 0, run)
+        self.assert_says(run, f"warning: nft tables that are not counted (nft list ruleset): {family} filters")
+        for reason, number in (("incompatible", "0"), ("legacy", "0"), ("nft", "1")):
+            self.assertEqual(set(unshown(run.metrics, reason).values()), {number}, reason)
+
+    @on_each("nft")
     def test_incompatible_table(self, host: Host) -> None:
         host.iptables("-A", "INPUT", "-p", "udp")
         host.iptables("-t", "nat", "-A", "OUTPUT")
