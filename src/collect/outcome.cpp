@@ -107,8 +107,9 @@ bool is_disturbed(const Attempt& attempt) {
   const auto* const exited = std::get_if<Exited>(&attempt.result.end);
   if (attempt.watched != Watched::disturbed || !attempt.ruleset || !exited || exited->status != 0)
     return false;
+  // Where nobody can know what it read, it may have been legacy tables.
   const auto variant = attempt.variant ? attempt.variant : attempt.ruleset->variant;
-  return variant == Backend::legacy && !attempt.ruleset->tables.empty();
+  return variant != Backend::nft && !attempt.ruleset->tables.empty();
 }
 
 Collection outcome(const Source& source, Attempt attempt, const Host& host,

@@ -157,7 +157,8 @@ TEST_CASE("a read of legacy tables beside a change of them") {
       {watched(Watched::disturbed, read(Backend::legacy)), true, {}},
       {watched(Watched::disturbed, attempt_with({}, Exited{0}, says_legacy)), true, {}},
       {watched(Watched::disturbed, read(Backend::nft)), false, {}},
-      {watched(Watched::disturbed, read({})), false, {}},
+      {watched(Watched::disturbed, read({})), true, {}},
+      {watched(Watched::undisturbed, read({})), false, {}},
       // Without tables there are no counters.
       {watched(Watched::disturbed, read(Backend::legacy, {})), false, true},
       {watched(Watched::unreliably, read(Backend::legacy, {})), false, true},
