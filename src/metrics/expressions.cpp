@@ -59,22 +59,11 @@ const Label& known_label(std::string_view name, const std::vector<Label>& labels
 }
 
 void append_utf8(std::string& text, std::uint32_t code_point) {
+  constexpr std::array<std::uint32_t, 4> leads = {0x00, 0xC0, 0xE0, 0xF0};
   const auto append = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
-  if (code_point < 0x80) {
-    append(code_point);
-  } else if (code_point < 0x800) {
-    append(0xC0 | code_point >> 6);
-    append(0x80 | (code_point & 0x3F));
-  } else if (code_point < 0x10000) {
-    append(0xE0 | code_point >> 12);
-    append(0x80 | (code_point >> 6 & 0x3F));
-    append(0x80 | (code_point & 0x3F));
-  } else {
-    append(0xF0 | code_point >> 18);
-    append(0x80 | (code_point >> 12 & 0x3F));
-    append(0x80 | (code_point >> 6 & 0x3F));
-    append(0x80 | (code_point & 0x3F));
-  }
+  std::size_t tail = code_point < 0x80 ? 0 : code_point < 0x800 ? 1 : code_point < 0x10000 ? 2 : 3;
+  append(leads[tail] | code_point >> 6 * tail);
+  while (tail-- > 0) append(0x80 | (code_point >> 6 * tail & 0x3F));
 }
 
 class SelectorParser {
