@@ -109,7 +109,7 @@ class SelectorParser {
     std::string value = string();
     if (comparison.back() != '~') return {label, is_negated, std::move(value)};
     const bool has_escapes = position_ - value_at - 1 != value.size();
-    return {label, is_negated, compile(value, value_at, !has_escapes)};
+    return {label, is_negated, {}, compile(value, value_at, !has_escapes)};
   }
 
   std::string_view comparison_operator() {
