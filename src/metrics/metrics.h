@@ -1,16 +1,20 @@
 #pragma once
 
+#include <tsl/ordered_map.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "base/random.h"
 #include "metrics/labels.h"
 #include "metrics/selector.h"
-#include "metrics/series.h"
 #include "model/collection.h"
 #include "model/ruleset.h"
 
@@ -26,6 +30,11 @@ struct RuleSeriesOptions {
   std::vector<Selector> hash;       // which rules the ruleset hash covers; none: see make_metrics()
   std::size_t max_series = 0;       // over all sources; 0: no limit
 };
+
+/// Series by their label text, `chain="INPUT",rule="-j \"x\"",table="filter"`, in order of first
+/// appearance.
+template <typename Value>
+using Series = tsl::ordered_map<std::string, Value, SeededHash, std::equal_to<>>;
 
 using Gauge = Series<double>;
 
