@@ -10,8 +10,6 @@
 #include <string_view>
 #include <utility>
 
-#include "collect/command.h"
-
 namespace iptables_exporter {
 namespace {
 
@@ -112,16 +110,18 @@ bool is_disturbed(const Attempt& attempt) {
   return variant != Backend::nft && !attempt.ruleset->tables.empty();
 }
 
-Collection outcome(const Source& source, Attempt attempt, const Host& host,
-                   std::chrono::duration<double> timeout, bool may_be_missing) {
+Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<double> timeout,
+                   bool may_be_missing) {
+  const Source& source = attempt.source;
   Collection collection;
   collection.source = source;
   collection.name = attempt.command;
   collection.duration = attempt.result.duration;
-  const auto* const exited = std::get_if<Exited>(&attempt.result.end);
-  if (may_be_missing && exited != nullptr && exited->status != 0) {
+  if (may_be_missing) {
     const KernelTables& kernel = host.tables(*source.backend, source);
-    if (kernel && kernel->empty()) {
+    const auto* const exited = std::get_if<Exited>(&attempt.result.end);
+    const bool fails = exited != nullptr && exited->status != 0;
+    if (kernel && (attempt.path.empty() || (fails && kernel->empty()))) {
       collection.ruleset.emplace();
       return collection;
     }
@@ -135,19 +135,6 @@ Collection outcome(const Source& source, Attempt attempt, const Host& host,
         attempt.watched == Watched::undisturbed || collection.ruleset->tables.empty();
   }
   warn_of_stderr(collection, attempt.result.stderr_text);
-  return collection;
-}
-
-Collection outcome_without_command(const Source& source, const std::string& why, const Host& host,
-                                   bool may_be_missing) {
-  Collection collection;
-  collection.source = source;
-  collection.name = save_command(source);
-  if (may_be_missing && host.tables(*source.backend, source)) {
-    collection.ruleset.emplace();
-  } else {
-    collection.error = why;
-  }
   return collection;
 }
 

@@ -29,9 +29,11 @@ struct Host {
   }
 };
 
-/// One run of a source's command.
+/// A source and the last run of its command.
 struct Attempt {
+  Source source;
   std::string command;             // its name
+  std::string path;                // empty: there is none, and the result says why
   std::optional<Backend> variant;  // what the command is; absent: only the dump may tell
   SubprocessResult result;
   std::optional<Ruleset> ruleset;  // absent: what it printed is no whole dump
@@ -43,15 +45,11 @@ struct Attempt {
 /// Whether counters that it read may be zeros of a change that was going on.
 bool is_disturbed(const Attempt& attempt);
 
-/// What became of a source whose command ran. `timeout` is for the message. A backend that may be
-/// missing shows nothing where the kernel has nothing of it, though the command fails.
-Collection outcome(const Source& source, Attempt attempt, const Host& host,
-                   std::chrono::duration<double> timeout, bool may_be_missing);
-
-/// What became of a source that has no command for the reason `why`. A backend that may be missing
-/// shows nothing if it is known what the kernel has of it, which is unshown then.
-Collection outcome_without_command(const Source& source, const std::string& why, const Host& host,
-                                   bool may_be_missing);
+/// What became of a source. `timeout` is for the message. A backend that may be missing shows
+/// nothing where it is known what the kernel has of it, which is unshown then, but there is no
+/// command; and where the kernel has nothing of it and the command fails.
+Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<double> timeout,
+                   bool may_be_missing);
 
 /// Fails sources whose dump may be forged: white space in a chain's name, which only netlink lets
 /// through, can look like other chains, rules and tables, and hide them.

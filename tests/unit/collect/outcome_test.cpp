@@ -28,13 +28,16 @@ Ruleset ruleset_with(std::vector<std::string> tables) {
 
 Attempt attempt_with(std::optional<Backend> variant, End end, Ruleset ruleset = {},
                      std::string stderr_text = "") {
-  return {"", variant, {std::move(end), std::move(stderr_text), {}}, std::move(ruleset), ""};
+  return {
+      {}, "", "/sbin/x", variant, {std::move(end), std::move(stderr_text), {}}, std::move(ruleset),
+      ""};
 }
 
 Collection outcome_of(const Source& source, Attempt attempt, const Host& host,
                       bool may_be_missing = false) {
+  attempt.source = source;
   attempt.command = save_command(source);
-  return outcome(source, std::move(attempt), host, timeout, may_be_missing);
+  return outcome(std::move(attempt), host, timeout, may_be_missing);
 }
 
 std::string hint_for(std::string_view capabilities) {
@@ -212,7 +215,9 @@ TEST_CASE("the variant is what the command is, else what the dump says") {
 
 TEST_CASE("a source without a command") {
   const auto fails = [](const Source& source, const Host& host, bool may_be_missing) {
-    const Collection collection = outcome_without_command(source, "no such", host, may_be_missing);
+    Attempt attempt = attempt_with({}, NotRun{"no such"});
+    attempt.path.clear();
+    const Collection collection = outcome_of(source, std::move(attempt), host, may_be_missing);
     CHECK(collection.ruleset.has_value() == collection.error.empty());
     CHECK((collection.error == "" || collection.error == "no such"));
     return !collection.ruleset;
