@@ -64,8 +64,7 @@ bool poll_until(std::span<pollfd> polled, std::chrono::steady_clock::time_point 
 
 void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time) {
   pollfd polled = {signal_fd.get(), POLLIN, 0};
-  ::poll(&polled, 1, static_cast<int>(time.count()));
-  take_signals(signal_fd.get());
+  poll_until({&polled, 1}, std::chrono::steady_clock::now() + time);
 }
 
 void wait_for_sigchld(std::chrono::milliseconds time) {

@@ -138,6 +138,16 @@ Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<doub
   return collection;
 }
 
+std::vector<Collection> all_failed(const std::vector<Source>& sources, const std::string& why) {
+  std::vector<Collection> collections;
+  for (const Source& source : sources) {
+    collections.emplace_back();
+    collections.back().source = source;
+    collections.back().error = why;
+  }
+  return collections;
+}
+
 void fail_spaced_chains(std::vector<Collection>& collections, const Host& host) {
   if (!host.nft) return;
   for (Collection& collection : collections) {

@@ -51,6 +51,9 @@ bool is_disturbed(const Attempt& attempt);
 Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<double> timeout,
                    bool may_be_missing);
 
+/// What became of all sources where nothing was run, for the reason `why`.
+std::vector<Collection> all_failed(const std::vector<Source>& sources, const std::string& why);
+
 /// Fails sources whose dump may be forged: white space in a chain's name, which only netlink lets
 /// through, can look like other chains, rules and tables, and hide them.
 void fail_spaced_chains(std::vector<Collection>& collections, const Host& host);
