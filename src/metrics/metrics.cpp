@@ -43,19 +43,17 @@ class MetricsBuilder {
 
   void add_collection(Collection& collection, std::string_view version) {
     const Source& source = collection.source;
-    const std::string labels = label_text(source, {});
-    gauge("iptables_exporter_build_info",
-          "Constant 1, with the version of the exporter.")[label_text(source,
-                                                                      {{"version", version}})] = 1;
-    gauge("iptables_scrape_duration_seconds", "Duration of scraping iptables.")[labels] =
+    gauge("iptables_exporter_build_info", "Constant 1, with the version of the exporter.", source,
+          {{"version", version}}) = 1;
+    gauge("iptables_scrape_duration_seconds", "Duration of scraping iptables.", source) =
         collection.duration.count();
-    gauge("iptables_scrape_success", "Whether scraping iptables succeeded.")[labels] =
+    gauge("iptables_scrape_success", "Whether scraping iptables succeeded.", source) =
         collection.ruleset ? 1 : 0;
     if (collection.last_success) {
-      gauge(last_success_metric, "Unix time at which scraping iptables last succeeded.")[labels] =
+      gauge(last_success_metric, "Unix time at which scraping iptables last succeeded.", source) =
           *collection.last_success;
     }
-    if (collection.ruleset) add_ruleset(*collection.ruleset, collection, labels);
+    if (collection.ruleset) add_ruleset(*collection.ruleset, collection);
   }
 
   Metrics finish() {
@@ -65,16 +63,15 @@ class MetricsBuilder {
   }
 
  private:
-  void add_ruleset(Ruleset& ruleset, const Collection& collection, const std::string& labels) {
+  void add_ruleset(Ruleset& ruleset, const Collection& collection) {
     const Source& source = collection.source;
     if (!ruleset.version.empty()) {
-      gauge("iptables_info", "Constant 1, with variant and version of iptables-save.")[label_text(
-          source, {{"variant", variant_name(ruleset.variant)}, {"version", ruleset.version}})] = 1;
+      gauge("iptables_info", "Constant 1, with variant and version of iptables-save.", source,
+            {{"variant", variant_name(ruleset.variant)}, {"version", ruleset.version}}) = 1;
     }
     const auto unshown = [&](std::string_view reason, const std::vector<std::string>& tables) {
-      gauge("iptables_unshown_tables",
-            "Number of tables that filter and are not counted here.")[label_text(
-          source, {{"reason", reason}})] = static_cast<double>(tables.size());
+      gauge("iptables_unshown_tables", "Number of tables that filter and are not counted here.",
+            source, {{"reason", reason}}) = static_cast<double>(tables.size());
     };
     unshown("incompatible", ruleset.incompatible_tables);
     for (const auto& [backend, tables] : collection.unshown_tables) {
@@ -82,16 +79,15 @@ class MetricsBuilder {
     }
     if (collection.legacy_read_protected) {
       gauge("iptables_legacy_reads_protected",
-            "Whether a change of legacy tables while they were read would have been "
-            "noticed.")[labels] = *collection.legacy_read_protected ? 1 : 0;
+            "Whether a change of legacy tables while they were read would have been noticed.",
+            source) = *collection.legacy_read_protected ? 1 : 0;
     }
-    gauge("iptables_unreadable_rules",
-          "Number of rules that iptables-save could not read whole.")[labels] =
-        static_cast<double>(ruleset.unreadable_rules);
+    gauge("iptables_unreadable_rules", "Number of rules that iptables-save could not read whole.",
+          source) = static_cast<double>(ruleset.unreadable_rules);
     const std::size_t omitted_before = omitted_rule_series();
     for (Table& table : ruleset.tables) add_table(table, source);
     metrics_.omitted_rule_series = omitted_rule_series();
-    gauge("iptables_series_omitted", "Number of rule series left out by --max-series.")[labels] =
+    gauge("iptables_series_omitted", "Number of rule series left out by --max-series.", source) =
         static_cast<double>(metrics_.omitted_rule_series - omitted_before);
   }
 
@@ -109,16 +105,16 @@ class MetricsBuilder {
       const auto covers = [&](const Chain& chain, const Rule& rule) {
         return selects(options_.hash, {source, table, chain, rule});
       };
-      gauge("iptables_ruleset_hash", "Hash of a table's chains, policies and rules.")[label_text(
-          source, {{"table", table.name}})] +=
+      gauge("iptables_ruleset_hash", "Hash of a table's chains, policies and rules.", source,
+            {{"table", table.name}}) +=
           static_cast<double>(ruleset_hash({hashed.begin(), hashed.end()}, covers));
     }
     for (Chain* chain : chains) add_chain(*chain, table, source);
   }
 
   void add_chain(Chain& chain, const Table& table, const Source& source) {
-    gauge("iptables_rules", "Number of rules in a chain.")[label_text(
-        source, {{"chain", chain.name}, {"table", table.name}})] +=
+    gauge("iptables_rules", "Number of rules in a chain.", source,
+          {{"chain", chain.name}, {"table", table.name}}) +=
         static_cast<double>(chain.rules.size());
     if (!chain.policy.empty()) {
       add(*policies_,
@@ -139,9 +135,12 @@ class MetricsBuilder {
     }
   }
 
-  Gauge& gauge(std::string_view name, std::string_view help) {
-    return std::get<Gauge>(
-        metrics_.families.try_emplace(name, MetricFamily{help, {}}).first->second.metric);
+  /// The value of one series, 0 if it is new.
+  double& gauge(std::string_view name, std::string_view help, const Source& source,
+                Labels labels = {}) {
+    MetricFamily& family =
+        metrics_.families.try_emplace(name, MetricFamily{help, {}}).first->second;
+    return std::get<Gauge>(family.metric)[label_text(source, labels)];
   }
 
   void counter(std::string_view name, std::string_view help,
