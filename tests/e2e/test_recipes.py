@@ -88,7 +88,7 @@ def readme_recipes() -> list[str]:
 
 def man_page_recipes() -> list[str]:
     source = (ROOT / "contrib/man/iptables_exporter.8").read_text().replace(r"\(dq", '"')
-    return re.findall(r"^\.Dl # iptables_exporter (-.*)", source, re.MULTILINE)
+    return re.findall(r"^# iptables_exporter (-.*)", source, re.MULTILINE)
 
 
 def default_file_recipes() -> list[str]:
