@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
-#include <ctime>
 
 #include "base/file_io.h"
 
@@ -48,12 +47,11 @@ UniqueFd HeldSignals::make_fd() const {
   return fd;
 }
 
-bool poll_until(std::span<pollfd> polled, std::chrono::steady_clock::time_point end) {
+bool poll_until(std::span<pollfd> polled, Clock::time_point end) {
   int ready = 0;
   do {
     // Rounded up, so that it does not wake just before.
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
     const auto time = std::clamp<std::int64_t>(left.count(), 0, 1'000'000);
     ready = ::poll(polled.data(), polled.size(), static_cast<int>(time));
   } while (ready < 0 && errno == EINTR);
@@ -64,16 +62,7 @@ bool poll_until(std::span<pollfd> polled, std::chrono::steady_clock::time_point 
 
 void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time) {
   pollfd polled = {signal_fd.get(), POLLIN, 0};
-  poll_until({&polled, 1}, std::chrono::steady_clock::now() + time);
-}
-
-void wait_for_sigchld(std::chrono::milliseconds time) {
-  sigset_t children;
-  sigemptyset(&children);
-  sigaddset(&children, SIGCHLD);
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
-  const timespec wait = {seconds.count(), std::chrono::nanoseconds(time - seconds).count()};
-  sigtimedwait(&children, nullptr, &wait);
+  poll_until({&polled, 1}, Clock::now() + time);
 }
 
 }  // namespace iptables_exporter

@@ -10,6 +10,8 @@
 
 namespace iptables_exporter {
 
+using Clock = std::chrono::steady_clock;
+
 /// Thrown when a termination signal came: what was begun is undone on the way, and main() ends by
 /// it. No std::exception, for no handler of errors may take it for one.
 struct Interrupted {
@@ -36,12 +38,9 @@ class HeldSignals {
 
 /// poll(2) until `end`: whether one is ready. The first is a descriptor of HeldSignals. Throws
 /// Interrupted, std::system_error.
-bool poll_until(std::span<pollfd> polled, std::chrono::steady_clock::time_point end);
+bool poll_until(std::span<pollfd> polled, Clock::time_point end);
 
-/// Waits this long. Throws Interrupted if one of them comes.
+/// Waits this long, or until a child ends. Throws what poll_until() throws.
 void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time);
-
-/// Waits until a child ends, while SIGCHLD is held, or for this long.
-void wait_for_sigchld(std::chrono::milliseconds time);
 
 }  // namespace iptables_exporter

@@ -21,8 +21,6 @@
 namespace iptables_exporter {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 /// Nothing if the input did not end in time.
 std::optional<Ruleset> read_until(Clock::time_point deadline, const std::string& path,
                                   const std::string& name) {
