@@ -8,8 +8,6 @@
 #include <cerrno>
 #include <cstdint>
 
-#include "base/file_io.h"
-
 namespace iptables_exporter {
 namespace {
 

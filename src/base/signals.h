@@ -6,7 +6,7 @@
 #include <csignal>
 #include <span>
 
-#include "base/unique_fd.h"
+#include "base/file_io.h"
 
 namespace iptables_exporter {
 

@@ -11,10 +11,8 @@
 #include <optional>
 #include <system_error>
 
-#include "base/error_message.h"
 #include "base/file_io.h"
 #include "base/signals.h"
-#include "base/unique_fd.h"
 #include "collect/outcome.h"
 #include "dump/save_parser.h"
 

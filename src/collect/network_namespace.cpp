@@ -7,7 +7,6 @@
 #include <cerrno>
 
 #include "base/file_io.h"
-#include "base/unique_fd.h"
 
 namespace iptables_exporter {
 

@@ -13,7 +13,6 @@
 #include <system_error>
 
 #include "base/file_io.h"
-#include "base/unique_fd.h"
 #include "collect/kernel_tables.h"
 
 namespace iptables_exporter {

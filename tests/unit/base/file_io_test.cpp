@@ -13,9 +13,6 @@
 #include <system_error>
 #include <thread>
 
-#include "base/error_message.h"
-#include "base/unique_fd.h"
-
 namespace iptables_exporter {
 namespace {
 
