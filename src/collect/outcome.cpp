@@ -26,28 +26,29 @@ std::vector<std::string> lines_of(std::string_view text) {
 
 /// In words what an end was, if it was not the exit status 0.
 struct WordsOfFailure {
-  std::string_view command;
+  const Attempt& attempt;
   std::chrono::duration<double> timeout;
-  std::optional<Backend> variant;
 
   std::string operator()(const NotRun& end) const { return end.why; }
   std::string operator()(const Exited& end) const {
-    return end.status == 0 ? "" : fmt::format("{} exited with status {}", command, end.status);
+    return end.status == 0 ? ""
+                           : fmt::format("{} exited with status {}", attempt.command, end.status);
   }
   std::string operator()(const Killed& end) const {
-    return fmt::format("{} was killed by signal {} ({})", command, end.signal,
+    return fmt::format("{} was killed by signal {} ({})", attempt.command, end.signal,
                        ::strsignal(end.signal));
   }
   std::string operator()(const TimedOut&) const {
     // Of nft, it begins again whenever anything in nf_tables was changed meanwhile.
-    return fmt::format("{} did not end within {} seconds (--timeout) and was killed{}", command,
-                       timeout.count(),
-                       variant == Backend::nft ? "; nf_tables kept changing, or is too large" : "");
+    return fmt::format(
+        "{} did not end within {} seconds (--timeout) and was killed{}", attempt.command,
+        timeout.count(),
+        attempt.variant == Backend::nft ? "; nf_tables kept changing, or is too large" : "");
   }
 };
 
 /// Why the run failed, or nothing if it did not.
-std::string failure_of(const Collection& collection, const Attempt& attempt, const Host& host,
+std::string failure_of(const Attempt& attempt, const Host& host,
                        std::chrono::duration<double> timeout) {
   const End& end = attempt.result.end;
   if (is_disturbed(attempt) || (attempt.tries > 1 && std::holds_alternative<TimedOut>(end))) {
@@ -55,23 +56,23 @@ std::string failure_of(const Collection& collection, const Attempt& attempt, con
         "{}: somebody was changing legacy tables, whose counters may read 0 meanwhile, whenever "
         "they were read within {} seconds (--timeout): see who opens or holds xtables.lock "
         "(fuser /run/xtables.lock), or allow more time",
-        collection.name, timeout.count());
+        attempt.command, timeout.count());
   }
-  std::string failure = std::visit(WordsOfFailure{collection.name, timeout, attempt.variant}, end);
+  std::string failure = std::visit(WordsOfFailure{attempt, timeout}, end);
   if (!failure.empty()) {
     const auto lines = lines_of(attempt.result.stderr_text);
     if (!lines.empty()) failure += fmt::format(": {}", fmt::join(lines, "; "));
     return failure + privileges_hint(host.privileges, attempt.variant, attempt.result.stderr_text);
   }
-  if (!attempt.ruleset) return fmt::format("{}: {}", collection.name, attempt.parse_error);
+  if (!attempt.ruleset) return fmt::format("{}: {}", attempt.command, attempt.parse_error);
   // Without the right to read the names of legacy tables, the legacy command prints nothing and
   // exits with 0.
-  const auto& kernel = host.tables(Backend::legacy, collection.source);
+  const auto& kernel = host.tables(Backend::legacy, attempt.source);
   const bool is_blind = attempt.variant == Backend::legacy && attempt.ruleset->tables.empty() &&
                         (!kernel || !kernel->empty());
   if (!is_blind) return "";
   return fmt::format("{}: printed nothing, though the kernel may hold legacy tables{}",
-                     collection.name,
+                     attempt.command,
                      privileges_hint(host.privileges, attempt.variant, "permission denied"));
 }
 
@@ -126,7 +127,7 @@ Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<doub
       return collection;
     }
   }
-  collection.error = failure_of(collection, attempt, host, timeout);
+  collection.error = failure_of(attempt, host, timeout);
   if (!collection.error.empty()) return collection;
   collection.ruleset = std::move(attempt.ruleset);
   if (attempt.variant) collection.ruleset->variant = attempt.variant;
