@@ -10,10 +10,10 @@
 #include <exception>
 #include <optional>
 #include <system_error>
+#include <vector>
 
 #include "base/file_io.h"
 #include "base/signals.h"
-#include "collect/outcome.h"
 #include "dump/save_parser.h"
 
 namespace iptables_exporter {
@@ -49,11 +49,10 @@ std::optional<Ruleset> read_until(Clock::time_point deadline, const std::string&
 
 }  // namespace
 
-std::vector<Collection> read_dump(const std::string& path, const Source& source,
-                                  std::chrono::duration<double> timeout, bool allow_empty) {
+Collection read_dump(const std::string& path, const Source& source,
+                     std::chrono::duration<double> timeout) {
   const Clock::time_point started = Clock::now();
-  std::vector<Collection> collections(1);
-  Collection& collection = collections.front();
+  Collection collection;
   collection.source = source;
   collection.name = path == "-" ? "stdin" : path;
   try {
@@ -69,8 +68,7 @@ std::vector<Collection> read_dump(const std::string& path, const Source& source,
     collection.error = fmt::format("{}: {}", collection.name, message_of(error));
   }
   collection.duration = Clock::now() - started;
-  if (!allow_empty) require_tables(collections);
-  return collections;
+  return collection;
 }
 
 }  // namespace iptables_exporter
