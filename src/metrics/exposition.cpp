@@ -8,56 +8,35 @@
 #include <variant>
 
 namespace iptables_exporter {
-namespace {
-
-constexpr std::size_t piece_bytes = 64 << 10;
-
-class Renderer {
- public:
-  explicit Renderer(const std::function<void(std::string_view)>& write) : write_(write) {
-    text_.reserve(piece_bytes + piece_bytes / 4);  // the last line may pass the limit
-  }
-
-  void family(std::string_view name, std::string_view help, const Gauge& gauge) {
-    family(name, help, "gauge", gauge, [](double value) { return value; });
-  }
-  void family(std::string_view name, std::string_view help, const Counter& counter) {
-    family(name, help, "counter", *counter.series,
-           [&](const Counters& counters) { return counters.*counter.value; });
-  }
-  void finish() { write_(text_); }
-
- private:
-  template <typename Value, typename Number>
-  void family(std::string_view name, std::string_view help, std::string_view type,
-              const Series<Value>& series, const Number& number_of) {
-    if (series.empty()) return;
-    const auto out = std::back_inserter(text_);
-    fmt::format_to(out, "# HELP {} iptables_exporter: {}\n# TYPE {} {}\n", name, help, name, type);
-    for (const auto& [labels, value] : series) {
-      text_ += name;
-      if (!labels.empty()) text_.append("{").append(labels).append("}");
-      fmt::format_to(out, FMT_COMPILE(" {}\n"), number_of(value));
-      if (text_.size() < piece_bytes) continue;
-      write_(text_);
-      text_.clear();
-    }
-  }
-
-  const std::function<void(std::string_view)>& write_;
-  std::string text_;
-};
-
-}  // namespace
 
 void render(const Metrics& metrics, const std::function<void(std::string_view)>& write) {
-  Renderer renderer(write);
+  constexpr std::size_t piece_bytes = 64 << 10;
+  std::string text;
+  text.reserve(piece_bytes + piece_bytes / 4);  // the last line may pass the limit
+  const auto out = std::back_inserter(text);
+  const auto add = [&](std::string_view name, const std::string& labels, auto number) {
+    text += name;
+    if (!labels.empty()) text.append("{").append(labels).append("}");
+    fmt::format_to(out, FMT_COMPILE(" {}\n"), number);
+    if (text.size() < piece_bytes) return;
+    write(text);
+    text.clear();
+  };
   for (const auto& [name, family] : metrics.families) {
-    std::visit([&, name = name,
-                help = family.help](const auto& metric) { renderer.family(name, help, metric); },
-               family.metric);
+    const auto* const gauge = std::get_if<Gauge>(&family.metric);
+    const auto* const counter = std::get_if<Counter>(&family.metric);
+    if (gauge != nullptr ? gauge->empty() : counter->series->empty()) continue;
+    fmt::format_to(out, "# HELP {0} iptables_exporter: {1}\n# TYPE {0} {2}\n", name, family.help,
+                   gauge != nullptr ? "gauge" : "counter");
+    if (gauge != nullptr) {
+      for (const auto& [labels, value] : *gauge) add(name, labels, value);
+    } else {
+      for (const auto& [labels, value] : *counter->series) {
+        add(name, labels, value.*counter->value);
+      }
+    }
   }
-  renderer.finish();
+  write(text);
 }
 
 }  // namespace iptables_exporter
