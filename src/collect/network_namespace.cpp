@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/capability.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -16,14 +17,16 @@ void enter_network_namespace(const std::string& name) {
   if (!wanted) throw_errno("cannot open network namespace", path);
   struct stat there = {};
   struct stat here = {};
-  if (::fstat(wanted.get(), &there) == 0 && ::stat("/proc/self/ns/net", &here) == 0 &&
-      there.st_dev == here.st_dev && there.st_ino == here.st_ino) {
-    return;
+  const bool is_there = ::fstat(wanted.get(), &there) == 0 &&
+                        ::stat("/proc/self/ns/net", &here) == 0 && there.st_dev == here.st_dev &&
+                        there.st_ino == here.st_ino;
+  if (!is_there && ::setns(wanted.get(), CLONE_NEWNET) != 0) {
+    throw_errno(errno == EPERM ? "CAP_SYS_ADMIN is needed to enter network namespace"
+                               : "cannot enter network namespace",
+                path);
   }
-  if (::setns(wanted.get(), CLONE_NEWNET) == 0) return;
-  throw_errno(errno == EPERM ? "CAP_SYS_ADMIN is needed to enter network namespace"
-                             : "cannot enter network namespace",
-              path);
+  // The commands, which come out of the caller's PATH, have no use for it.
+  cap_set_ambient(CAP_SYS_ADMIN, CAP_CLEAR);
 }
 
 }  // namespace iptables_exporter
