@@ -1,6 +1,5 @@
 #include "base/signals.h"
 
-#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
