@@ -118,6 +118,7 @@ Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<doub
   collection.source = source;
   collection.name = attempt.command;
   collection.duration = attempt.result.duration;
+  collection.error = failure_of(attempt, host, timeout);
   if (may_be_missing) {
     const KernelTables& kernel = host.tables(*source.backend, source);
     const auto* const exited = std::get_if<Exited>(&attempt.result.end);
@@ -127,7 +128,6 @@ Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<doub
       return collection;
     }
   }
-  collection.error = failure_of(attempt, host, timeout);
   if (!collection.error.empty()) return collection;
   collection.ruleset = std::move(attempt.ruleset);
   if (attempt.variant) collection.ruleset->variant = attempt.variant;
@@ -208,8 +208,10 @@ void require_tables(std::vector<Collection>& collections) {
   };
   if (std::any_of(collections.begin(), collections.end(), shows_something)) return;
   for (Collection& collection : collections) {
-    collection.error =
-        fmt::format("{}: no tables (--allow-empty makes that a success)", collection.name);
+    if (collection.error.empty()) {
+      collection.error =
+          fmt::format("{}: no tables (--allow-empty makes that a success)", collection.name);
+    }
     for (const std::string& warning : collection.warnings) collection.error += "; " + warning;
     for (const std::string& line : names_of_unshown_tables({collection})) {
       collection.error += "; " + line;

@@ -218,8 +218,7 @@ TEST_CASE("a source without a command") {
     Attempt attempt = attempt_with({}, NotRun{"no such"});
     attempt.path.clear();
     const Collection collection = outcome_of(source, std::move(attempt), host, may_be_missing);
-    CHECK(collection.ruleset.has_value() == collection.error.empty());
-    CHECK((collection.error == "" || collection.error == "no such"));
+    CHECK(collection.error == "no such");
     return !collection.ruleset;
   };
   CHECK(!fails(legacy, root, true));
@@ -365,6 +364,11 @@ TEST_CASE("no tables in any source") {
       empty[0].error ==
       "iptables-nft-save: no tables (--allow-empty makes that a success); iptables-nft-save: look "
       "out; nft tables that are not counted (nft list ruleset): inet a");
+
+  auto not_run = collections_with({});
+  not_run[0].error = "no such command";
+  require_tables(not_run);
+  CHECK(not_run[0].error.starts_with("no such command; "));
 
   Ruleset incompatible;
   incompatible.incompatible_tables = {"nat"};
