@@ -8,11 +8,11 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 
 #include "base/file_io.h"
@@ -111,10 +111,12 @@ bool tells_of(std::string_view events, std::string_view name) {
 
 std::string device_of_mount(const std::string& mountinfo, std::uint64_t mount) {
   const std::size_t line = ("\n" + mountinfo).find(fmt::format("\n{} ", mount));
+  std::istringstream fields(line == mountinfo.npos ? "" : mountinfo.substr(line));
+  unsigned number = 0;
   unsigned major = 0;
   unsigned minor = 0;
-  if (line == mountinfo.npos ||
-      std::sscanf(&mountinfo[line], "%*u %*u %u:%u", &major, &minor) != 2) {
+  char colon = '\0';
+  if (!(fields >> number >> number >> major >> colon >> minor)) {
     throw std::runtime_error(fmt::format("there is no mount {}", mount));
   }
   return fmt::format(" {:02x}:{:02x}", major, minor);
