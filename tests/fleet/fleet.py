@@ -331,11 +331,8 @@ _DATABASE_FILTER = """*filter
 COMMIT
 """
 
-def _without_daemons() -> str:
-    """What daemons write is not in the hash: --hash, or what a program without it has instead."""
-    help_ = subprocess.run([support.EXPORTER, "--help"], capture_output=True, text=True).stdout
-    option = "--hash" if "--hash" in help_ else "--select"
-    return option + ' {chain!~"DOCKER.*|FORWARD|POSTROUTING|f2b-.*"}'
+# What daemons write is not in the hash.
+_WITHOUT_DAEMONS = '--hash {chain!~"DOCKER.*|FORWARD|POSTROUTING|f2b-.*"}'
 
 
 def a_fleet() -> Fleet:
@@ -347,7 +344,7 @@ def a_fleet() -> Fleet:
         "iptables.prom": "--family ipv4 --sum-by table,chain,target",
         "iptables6.prom": "--family ipv6",
     }
-    docker = {"iptables.prom": f"--family ipv4 {_without_daemons()}"}
+    docker = {"iptables.prom": f"--family ipv4 {_WITHOUT_DAEMONS}"}
     fleet = Fleet(
         [
             *(Host(n, f"web-{n}", "web", packaged, web) for n in (1, 2, 3)),
