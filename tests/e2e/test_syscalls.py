@@ -43,7 +43,7 @@ DISPENSABLE = re.compile(
     r"(brk|fcntl|flock|getdents64|geteuid|munmap|prctl|prlimit64|readlink|rt_sigaction|rt_sigprocmask)\("
     r'|access\("/proc/self/net/'
     r"|poll\(\[\{fd=2,|(connect|getsockopt|recvfrom|sendto|setsockopt|socket)\("
-    r'|newfstatat\(\d|openat\((\d+, "\."|\d+, "ip6?_tables_names"|AT_FDCWD, "/proc/)'
+    r'|newfstatat\(\d|fstat\(|openat\((\d+, "\."|\d+, "ip6?_tables_names"|AT_FDCWD, "/proc/)'
     r'|newfstatat\(AT_FDCWD, "/proc/self/ns/pid"|access\("(/var)?/run/xtables\.lock"'
     r"|read\(\d+, .*, (512|128)\) "  # of names of legacy tables, and of signals that did come
 )
