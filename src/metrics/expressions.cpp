@@ -52,6 +52,7 @@ const Label& known_label(std::string_view name, const std::vector<Label>& labels
                           position);
   }
   std::vector<std::string_view> names;
+  names.reserve(labels.size());
   for (const Label& label : labels) names.emplace_back(label.name);
   throw ExpressionError(fmt::format("expected one of the labels {}, not {}", fmt::join(names, ", "),
                                     name.empty() ? "nothing" : name),

