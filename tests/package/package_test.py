@@ -340,10 +340,10 @@ class Debian(unittest.TestCase):
         run = self.machine.run(f"systemctl start {SERVICE}", check=False)
         self.assertNotEqual(run.returncode, 0)
         self.assertIn("famly", "\n".join(self.journal()))
-        self.machine.run("mv /etc/default/iptables_exporter /root")
+        self.machine.run("mv /etc/default/iptables_exporter /root/options")
         collect(self.machine)
         self.assertTrue(shows_all_rules(self.machine), "without the file of options, as with the package's")
-        self.machine.run("mv /root/iptables_exporter /etc/default")
+        self.machine.run("mv /root/options /etc/default/iptables_exporter")
         set_args(self.machine, 'ARGS=""')
         collect(self.machine)
 
