@@ -12,8 +12,8 @@ namespace iptables_exporter {
 namespace {
 
 constexpr std::chrono::duration<double> timeout{2.5};
-constexpr Source legacy{Family::ipv4, Backend::legacy};
-constexpr Source nft{Family::ipv4, Backend::nft};
+const Source legacy{Family::ipv4, Backend::legacy};
+const Source nft{Family::ipv4, Backend::nft};
 const KernelTables none(std::in_place);
 const KernelTables filter{{{"ip", "filter", false, true, ""}}};
 const Host root{{none, none}, none, {}};
