@@ -132,6 +132,7 @@ class MetricsBuilder {
       add(*rules_, labels, rule.counters);
       std::string().swap(rule.text);  // which an assignment would not free
     }
+    std::vector<Rule>().swap(chain.rules);
   }
 
   /// The value of one series, 0 if it is new.

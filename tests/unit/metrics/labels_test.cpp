@@ -22,7 +22,7 @@ std::string value_of(const Label& label, std::string_view text) {
 
 std::string written(std::string_view value) {
   std::string text;
-  append_label(text, "l", value);
+  append_label(text, "l", std::string(value));
   return text;
 }
 
