@@ -23,11 +23,36 @@ if(STATIC_LIBRARIES)
   install(FILES ${notices} DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endif()
 
-if(DEBIAN_PACKAGE)
-  set(CPACK_GENERATOR DEB)
-  include(package/debian.cmake)
-else()
-  set(CPACK_GENERATOR TGZ)
+file(STRINGS package/changelog newest LIMIT_COUNT 1)
+if(NOT newest MATCHES "\\(${PROJECT_VERSION}\\)")
+  message(FATAL_ERROR "contrib/package/changelog does not begin with version ${PROJECT_VERSION}")
+endif()
+
+# The same bytes whenever and wherever they are packed.
+file(STRINGS package/changelog date REGEX "^ -- " LIMIT_COUNT 1)
+string(REGEX REPLACE ".*>  " "" date ${date})
+execute_process(COMMAND date --date ${date} +%s OUTPUT_VARIABLE epoch
+  OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_CURRENT_BINARY_DIR}/epoch.cmake)
+file(WRITE ${CPACK_PROJECT_CONFIG_FILE} "set(ENV{SOURCE_DATE_EPOCH} ${epoch})\n")
+
+set(CPACK_GENERATOR ${PACKAGE})
+if(NOT PACKAGE STREQUAL DEB)  # which has Debian's copyright
   install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+endif()
+if(NOT PACKAGE STREQUAL TGZ)
+  set(description
+"Reads the packet and byte counters of all rules and chains of iptables and
+ip6tables, of the legacy and the nf_tables backend, and writes them as metrics
+that prometheus-node-exporter serves. A systemd timer runs it every 15
+seconds; there is no resident process and no open port.")
+  # The package's, not tmpfiles': /var/lib/prometheus belongs to prometheus, and systemd-tmpfiles
+  # makes nothing of root's below it.
+  set(link ${CMAKE_CURRENT_BINARY_DIR}/iptables.prom)
+  # Relative, for a node_exporter in a container that has the host's root elsewhere.
+  file(CREATE_LINK ../../../../run/iptables_exporter/iptables.prom ${link} SYMBOLIC)
+  install(FILES ${link} DESTINATION /var/lib/prometheus/node-exporter)
+  string(TOLOWER ${PACKAGE} package)
+  include(package/${package}.cmake)
 endif()
 include(CPack)

@@ -17,20 +17,16 @@ import unittest
 from pathlib import Path
 
 from machine import Machine, isolate, mount
+from packaged import (OUTPUT_DIRECTORY, SERVICE, TIMER, add_rules, collect, directory, drop_in, has, modified, names,
+                      new_machine, shows_all_rules, shows_rule)
 from support import eventually
 
 SOURCES = Path(__file__).resolve().parents[2]
 MAN_PAGE = SOURCES / "contrib/man/iptables_exporter.8"
 README = SOURCES / "README.md"
-OUTPUT_DIRECTORY = "/run/iptables_exporter"
-LINK = "/var/lib/prometheus/node-exporter/iptables.prom"
-SERVICE = "iptables_exporter.service"
-TIMER = "iptables_exporter.timer"
-RULESETS = [(family, backend) for family in ("ipv4", "ipv6") for backend in ("legacy", "nft")]
 
 deb: Path
 tarball: Path
-directory = Path("/mnt")  # in our own mount namespace: a tmpfs, and nothing to clean up
 OTHER = "bookworm" if platform.freedesktop_os_release().get("VERSION_CODENAME") == "trixie" else "trixie"
 DEBOOTSTRAP_LOG = directory / "debootstrap.log"
 
@@ -63,50 +59,6 @@ with open("{OUTPUT_DIRECTORY}/probe", "w") as out:
 """
 
 
-def new_machine(name: str, lower: Path) -> Machine:
-    machine = Machine(directory / name, lower)
-    root = machine.root
-    shutil.copy(deb, root / "root/new.deb")
-    (root / "usr/sbin/policy-rc.d").unlink(missing_ok=True)
-    (root / "etc/fstab").write_text("")
-    # No services of the machine below but node_exporter.
-    for wants in (root / "etc/systemd/system").glob("*.wants"):
-        for unit in wants.iterdir():
-            if unit.name != "prometheus-node-exporter.service":
-                unit.unlink()
-    return machine
-
-
-def add_rules(machine: Machine) -> None:
-    """One rule a source that has counted something."""
-    for family, backend in RULESETS:
-        command = f"{'ip6tables' if family == 'ipv6' else 'iptables'}-{backend}"
-        rule = f"-p udp --dport 9 -m comment --comment {family}-{backend}"
-        machine.run(f"{command} -A OUTPUT {rule}")
-    machine.run("bash -c 'echo >/dev/udp/127.0.0.1/9; echo >/dev/udp/::1/9'")
-
-
-def shows_rule(page: str, family: str, backend: str) -> bool:
-    rule = f"-p udp -m udp --dport 9 -m comment --comment {family}-{backend}"
-    labels = f'backend="{backend}",chain="OUTPUT",family="{family}",rule="{rule}",table="filter"'
-    return bool(re.search(f"^iptables_rule_packets_total{{{labels}}} [1-9]", page, re.MULTILINE))
-
-
-def shows_all_rules(machine: Machine) -> bool:
-    page = machine.page()
-    return all(shows_rule(page, *source) for source in RULESETS)
-
-
-def has(machine: Machine, series: str) -> bool:
-    """Whether the page has this line, which begins with iptables_."""
-    return f"iptables_{series}\n" in machine.page()
-
-
-def modified(machine: Machine) -> float:
-    found = re.search(rf'^node_textfile_mtime_seconds{{file="{LINK}"}} (\S+)', machine.page(), re.M)
-    return float(found[1]) if found else 0.0
-
-
 def intervals(machine: Machine, count: int) -> list[float]:
     """The times between the next `count` + 1 versions of the file that node_exporter serves."""
     times = [modified(machine)]
@@ -120,17 +72,6 @@ def set_args(machine: Machine, line: str) -> None:
     machine.run("sed -i '/^ARGS=/d' /etc/default/iptables_exporter")
     with (machine.root / "etc/default/iptables_exporter").open("a") as file:
         file.write(line + "\n")
-
-
-def drop_in(machine: Machine, unit: str, text: str) -> None:
-    path = machine.root / f"etc/systemd/system/{unit}.d/test.conf"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def collect(machine: Machine) -> None:
-    """A run that begins now: the first start may be one of the timer's that is already under way."""
-    machine.run(f"systemctl start {SERVICE}; systemctl start {SERVICE}")
 
 
 def install(machine: Machine, package: str = "new.deb") -> str:
@@ -160,19 +101,10 @@ class Debian(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.machine = new_machine("this", Path("/"))
+        cls.machine = new_machine("this", Path("/"), deb)
         cls.addClassCleanup(cls.machine.stop)
         cls.machine.boot()
-        cls.names_before = cls.names()
-
-    @classmethod
-    def names(cls) -> set[str]:
-        """All that is ours by its name."""
-        # What man has formatted is man's; /var/tmp is of whoever works on the machine below.
-        ours = r"\( -iname '*iptables?exporter*' -o -name 'iptables*.prom' \)"
-        found = cls.machine.output(f"find / /run -xdev ! -path '/var/cache/man/*' ! -path '/var/tmp/*' {ours}")
-        users = cls.machine.output("getent passwd; getent group")
-        return set(found.split()) | {line for line in users.split() if "iptables" in line}
+        cls.names_before = names(cls.machine)
 
     def journal(self) -> list[str]:
         return self.machine.output(f"journalctl --quiet --output cat --unit {SERVICE}").splitlines()
@@ -297,7 +229,7 @@ class Debian(unittest.TestCase):
         self.assertTrue(has(self.machine, 'scrape_success{backend="nft",family="ipv6"} 0'))
         self.assertTrue(shows_rule(self.machine.page(), "ipv6", "legacy"))
         self.assertRegex("\n".join(self.journal()), "iptables_exporter: error: .*broken")
-        self.assertNotIn(leftover, self.names())
+        self.assertNotIn(leftover, names(self.machine))
 
         broken.unlink()
         eventually(lambda: not self.is_failed(), "the service has healed")
@@ -366,7 +298,7 @@ class Debian(unittest.TestCase):
     def test_07_network_namespaces(self) -> None:
         """Two and the host's own, on one node_exporter, in the README's words."""
         enable = documented("systemctl enable --now iptables_exporter@NAME")
-        before = self.names()
+        before = names(self.machine)
         self.machine.run("journalctl --rotate; journalctl --vacuum-time=1s")
         for port, name in enumerate(("blue", "red-2"), start=1):
             self.machine.run(f"ip netns add {name}")
@@ -395,7 +327,7 @@ class Debian(unittest.TestCase):
         failed = "systemctl --failed --plain --no-legend"
         eventually(lambda: red in self.machine.output(failed), "a namespace that has gone is noticed")
         self.machine.run("systemctl disable --now iptables_exporter@blue.timer iptables_exporter@red-2.timer")
-        eventually(lambda: self.names() == before, "they are gone without a trace")
+        eventually(lambda: names(self.machine) == before, "they are gone without a trace")
         page = self.machine.page()
         self.assertNotIn("netns", page)
         self.assertIn("node_textfile_scrape_error 0\n", page)
@@ -443,12 +375,12 @@ class Debian(unittest.TestCase):
         page = self.machine.page()
         self.assertNotIn("iptables_", page)
         self.assertIn("node_textfile_scrape_error 0\n", page)
-        self.assertIn("/etc/default/iptables_exporter", self.names())
+        self.assertIn("/etc/default/iptables_exporter", names(self.machine))
 
     def test_10_purge_leaves_nothing(self) -> None:
         self.machine.run("apt-get purge --yes --quiet iptables-exporter")
         self.machine.run(f"rm -r /etc/systemd/system/{TIMER}.d")  # the test's own
-        left = self.names() - self.names_before
+        left = names(self.machine) - self.names_before
         self.assertEqual({name.split(":")[0] for name in left}, {"_iptables_exporter"}, "the user stays")
 
 
@@ -463,7 +395,7 @@ def documented_cron_line() -> str:
 
 class Tarball(unittest.TestCase):
     def test_documented_steps(self) -> None:
-        machine = new_machine("tarball", Path("/"))
+        machine = new_machine("tarball", Path("/"), tarball)
         self.addCleanup(machine.stop)
         (machine.root / "root/build/release").mkdir(parents=True)
         shutil.copy(tarball, machine.root / "root/build/release")
@@ -489,7 +421,7 @@ class DebianWithCron(unittest.TestCase):
 class OtherDebian(unittest.TestCase):
     def test_install_and_first_run(self) -> None:
         self.assertEqual(debootstrap.wait(), 0, DEBOOTSTRAP_LOG.read_text())
-        machine = new_machine("other", directory / OTHER)
+        machine = new_machine("other", directory / OTHER, deb)
         self.addCleanup(machine.stop)
         machine.boot()
         add_rules(machine)
@@ -507,7 +439,7 @@ def unpack_tarball(target: Path) -> None:
 
 
 def start_cron_machine() -> Machine:
-    machine = new_machine("cron", Path("/"))
+    machine = new_machine("cron", Path("/"), tarball)
     root = machine.root
     if not (root / "usr/sbin/cron").exists():
         subprocess.run(["mount", "--bind", "/dev", root / "dev"], check=True)
