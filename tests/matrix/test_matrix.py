@@ -45,7 +45,7 @@ def make_roots() -> None:
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", ROOTS], check=True)
-    script = Path(__file__).with_name("make_root")
+    script = Path(__file__).parents[2] / "contrib/debian-root"
     making = {}
     for suite in SUITES:
         with (ROOTS / f"{suite}.log").open("wb") as log:
@@ -53,7 +53,7 @@ def make_roots() -> None:
             making[suite] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     for suite, process in making.items():
         if process.wait() != 0:
-            sys.exit(f"make_root {suite}:\n" + (ROOTS / f"{suite}.log").read_text(errors="replace"))
+            sys.exit(f"debian-root {suite}:\n" + (ROOTS / f"{suite}.log").read_text(errors="replace"))
 
 
 def setUpModule() -> None:

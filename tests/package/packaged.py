@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from machine import Machine
@@ -80,3 +81,17 @@ def names(machine: Machine) -> set[str]:
     found = machine.output(f"find / /run -xdev ! -path '/var/cache/man/*' ! -path '/var/tmp/*' {ours}")
     users = machine.output("getent passwd; getent group")
     return set(found.split()) | {line for line in users.split() if "iptables" in line}
+
+
+def program_of(package: Path, target: Path) -> Path:
+    """Unpacks it as who installs it does."""
+    target.mkdir()
+    if package.suffix == ".deb":
+        subprocess.run(["dpkg-deb", "--extract", package, target], check=True)
+    elif package.suffix == ".rpm":
+        files = subprocess.check_output(["rpm2cpio", package])
+        subprocess.run(["cpio", "-id", "--quiet"], cwd=target, input=files, check=True)
+    else:
+        subprocess.run(["tar", "-C", target, "-xf", package], check=True)
+    [program] = target.rglob("bin/iptables_exporter")
+    return program
