@@ -1,7 +1,7 @@
-"""readme_test.py README PROGRAM: what the README shows is what its commands print today.
+"""readme_test.py PROGRAM: what README.md and the pages it leads to show and name is so today.
 
 In a block in fences, a line `$ COMMAND` is run in the repository's root, and what follows must be its
-output.
+output. With UPDATE_GOLDEN=1 in the environment that is written anew: read the diff.
 """
 
 from __future__ import annotations
@@ -10,19 +10,56 @@ import os
 import re
 import subprocess
 import sys
+import unittest
 from pathlib import Path
 
-
-def main() -> None:
-    readme, program = Path(sys.argv[1]), Path(sys.argv[2])
-    blocks = re.findall(r"^```\n\$ (.+)\n((?:.*\n)*?)```$", readme.read_text(), re.MULTILINE)
-    if not blocks:
-        sys.exit(f"{readme} shows no command")
-    os.environ["PATH"] = f"{program.parent}:{os.environ['PATH']}"
-    for command, shown in blocks:
-        printed = subprocess.run(["sh", "-c", command], cwd=readme.parent, capture_output=True, text=True)
-        if printed.stderr or printed.stdout != shown:
-            sys.exit(f"$ {command}\nprints\n{printed.stdout}{printed.stderr}and not\n{shown}")
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / name for name in (
+    "README.md", "contrib/README.md", "contrib/container/README.md", "contrib/install.md",
+    "contrib/scale/README.md", "tests/README.md", "tests/benchmark/README.md",
+)]  # fmt: skip
+README = PAGES[0].read_text()
 
 
-main()
+class Pages(unittest.TestCase):
+    def test_shown_output(self) -> None:
+        def run(block: re.Match[str]) -> str:
+            done = subprocess.run(["sh", "-c", block[1]], cwd=ROOT, capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), block[1])
+            return f"```\n$ {block[1]}\n{done.stdout}```"
+
+        shown = 0
+        for page in PAGES:
+            text = page.read_text()
+            today, count = re.subn(r"^```\n\$ (.+)\n(?:.*\n)*?```$", run, text, flags=re.MULTILINE)
+            shown += count
+            if "UPDATE_GOLDEN" in os.environ:
+                page.write_text(today)
+            self.assertEqual(text, today, page)
+        self.assertGreater(shown, 0)
+
+    def test_what_is_named_is_there(self) -> None:
+        for page in PAGES:
+            paths = re.findall(r"(?<![\w/.-])((?:contrib|fixtures|src|tests)/[\w./-]*\w)", page.read_text())
+            missing = {path for path in paths if not (ROOT / path).exists()}
+            self.assertEqual(missing, set(), page)
+
+    def test_all_of_contrib_is_named(self) -> None:
+        page = (ROOT / "contrib/README.md").read_text()
+        for path in (ROOT / "contrib").iterdir():
+            if path.name not in ("CMakeLists.txt", "README.md"):
+                self.assertIn(f"`{path.name}", page)
+
+    def test_metrics(self) -> None:
+        rows = re.findall(r"^\| (`iptables_.*?) \|", README, re.MULTILINE)
+        named = set(re.findall(r"iptables_\w+", " ".join(rows)))
+        source = "".join(path.read_text() for path in (ROOT / "src/metrics").iterdir())
+        self.assertEqual(named, set(re.findall(r'"(iptables_\w+)"', source)))
+
+    def test_one_sitting(self) -> None:
+        self.assertLessEqual(README.count("\n"), 240)
+
+
+if __name__ == "__main__":
+    os.environ["PATH"] = f"{Path(sys.argv.pop(1)).parent}:{os.environ['PATH']}"
+    unittest.main()

@@ -24,6 +24,7 @@ from support import eventually
 SOURCES = Path(__file__).resolve().parents[2]
 MAN_PAGE = SOURCES / "contrib/man/iptables_exporter.8"
 README = SOURCES / "README.md"
+INSTALL = SOURCES / "contrib/install.md"
 
 deb: Path
 tarball: Path
@@ -281,7 +282,7 @@ class Debian(unittest.TestCase):
 
     def test_07_node_exporter_in_a_container(self) -> None:
         """Which has the host's root elsewhere, and another /run."""
-        directory_there = re.search(r"textfile.directory=(/host\S+)`", README.read_text())[1]
+        directory_there = re.search(r"textfile.directory=(/host\S+)`", INSTALL.read_text())[1]
         node_exporter = (
             "prometheus-node-exporter --web.listen-address=127.0.0.1:9101 --collector.disable-defaults"
             f" --collector.textfile --collector.textfile.directory={directory_there}"
@@ -296,7 +297,7 @@ class Debian(unittest.TestCase):
         self.assertRegex(page, r"(?m)^iptables_scrape_success(\{.*\})? 1$")
 
     def test_07_network_namespaces(self) -> None:
-        """Two and the host's own, on one node_exporter, in the README's words."""
+        """Two and the host's own, on one node_exporter, in install.md's words."""
         enable = documented("systemctl enable --now iptables_exporter@NAME")
         before = names(self.machine)
         self.machine.run("journalctl --rotate; journalctl --vacuum-time=1s")
@@ -385,12 +386,12 @@ class Debian(unittest.TestCase):
 
 
 def documented(pattern: str) -> str:
-    """The command, or commands, of the README that match, as root gives them."""
-    return re.search(rf"^ +sudo ({pattern}.*)", README.read_text(), re.MULTILINE)[1].replace("sudo ", "")
+    """The command, or commands, of install.md that match, as root gives them."""
+    return re.search(rf"^ +sudo ({pattern}.*)", INSTALL.read_text(), re.MULTILINE)[1].replace("sudo ", "")
 
 
 def documented_cron_line() -> str:
-    return re.search(r"^ +(\* \* \* \* \* root .*\n)", README.read_text(), re.MULTILINE)[1]
+    return re.search(r"^ +(\* \* \* \* \* root .*\n)", INSTALL.read_text(), re.MULTILINE)[1]
 
 
 class Tarball(unittest.TestCase):
