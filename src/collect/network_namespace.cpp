@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/capability.h>
-#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -18,8 +17,7 @@ void enter_network_namespace(const std::string& name) {
   struct stat there = {};
   struct stat here = {};
   const bool is_there = ::fstat(wanted.get(), &there) == 0 &&
-                        ::stat("/proc/self/ns/net", &here) == 0 && there.st_dev == here.st_dev &&
-                        there.st_ino == here.st_ino;
+                        ::stat("/proc/self/ns/net", &here) == 0 && is_same_file(there, here);
   if (!is_there && ::setns(wanted.get(), CLONE_NEWNET) != 0) {
     throw_errno(errno == EPERM ? "CAP_SYS_ADMIN is needed to enter network namespace"
                                : "cannot enter network namespace",

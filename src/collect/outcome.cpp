@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <set>
 #include <string_view>
@@ -24,42 +23,27 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
-/// In words what an end was, if it was not the exit status 0.
-struct WordsOfFailure {
-  const Attempt& attempt;
-  std::chrono::duration<double> timeout;
-
-  std::string operator()(const NotRun& end) const { return end.why; }
-  std::string operator()(const Exited& end) const {
-    return end.status == 0 ? ""
-                           : fmt::format("{} exited with status {}", attempt.command, end.status);
-  }
-  std::string operator()(const Killed& end) const {
-    return fmt::format("{} was killed by signal {} ({})", attempt.command, end.signal,
-                       ::strsignal(end.signal));
-  }
-  std::string operator()(const TimedOut&) const {
-    // Of nft, it begins again whenever anything in nf_tables was changed meanwhile.
-    return fmt::format(
-        "{} did not end within {} seconds (--timeout) and was killed{}", attempt.command,
-        timeout.count(),
-        attempt.variant == Backend::nft ? "; nf_tables kept changing, or is too large" : "");
-  }
-};
-
 /// Why the run failed, or nothing if it did not.
 std::string failure_of(const Attempt& attempt, const Host& host,
                        std::chrono::duration<double> timeout) {
   const End& end = attempt.result.end;
-  if (is_disturbed(attempt) || (attempt.tries > 1 && std::holds_alternative<TimedOut>(end))) {
+  const bool is_late = !end.status && end.failure.empty();
+  if (is_disturbed(attempt) || (attempt.tries > 1 && is_late)) {
     return fmt::format(
         "{}: somebody was changing legacy tables, whose counters may read 0 meanwhile, whenever "
         "they were read within {} seconds (--timeout): see who opens or holds xtables.lock "
         "(fuser /run/xtables.lock), or allow more time",
         attempt.command, timeout.count());
   }
-  std::string failure = std::visit(WordsOfFailure{attempt, timeout}, end);
-  if (!failure.empty()) {
+  if (end.status != 0) {
+    std::string failure = end.failure;
+    if (is_late) {
+      // Of nft, it begins again whenever anything in nf_tables was changed meanwhile.
+      failure = fmt::format(
+          "{} did not end within {} seconds (--timeout) and was killed{}", attempt.command,
+          timeout.count(),
+          attempt.variant == Backend::nft ? "; nf_tables kept changing, or is too large" : "");
+    }
     const auto lines = lines_of(attempt.result.stderr_text);
     if (!lines.empty()) failure += fmt::format(": {}", fmt::join(lines, "; "));
     return failure + privileges_hint(host.privileges, attempt.variant, attempt.result.stderr_text);
@@ -103,8 +87,7 @@ bool shows(const Collection& collection, Backend backend, const KernelTable& tab
 }  // namespace
 
 bool is_disturbed(const Attempt& attempt) {
-  const auto* const exited = std::get_if<Exited>(&attempt.result.end);
-  if (attempt.watched != Watched::disturbed || !attempt.ruleset || !exited || exited->status != 0)
+  if (attempt.watched != Watched::disturbed || !attempt.ruleset || attempt.result.end.status != 0)
     return false;
   // Where nobody can know what it read, it may have been legacy tables.
   const auto variant = attempt.variant ? attempt.variant : attempt.ruleset->variant;
@@ -121,8 +104,7 @@ Collection outcome(Attempt attempt, const Host& host, std::chrono::duration<doub
   collection.error = failure_of(attempt, host, timeout);
   if (may_be_missing) {
     const KernelTables& kernel = host.tables(*source.backend, source);
-    const auto* const exited = std::get_if<Exited>(&attempt.result.end);
-    const bool fails = exited != nullptr && exited->status != 0;
+    const bool fails = attempt.result.end.status.value_or(0) != 0;
     if (kernel && (attempt.path.empty() || (fails && kernel->empty()))) {
       collection.ruleset.emplace();
       return collection;

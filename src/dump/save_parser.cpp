@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "base/printable.h"
+#include "base/text.h"
 #include "dump/rule_words.h"
 #include "dump/save_lines.h"
 

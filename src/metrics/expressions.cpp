@@ -11,7 +11,7 @@
 #include <optional>
 #include <utility>
 
-#include "base/utf8.h"
+#include "base/text.h"
 
 namespace iptables_exporter {
 namespace {

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "base/printable.h"
+#include "base/text.h"
 
 namespace iptables_exporter {
 namespace {

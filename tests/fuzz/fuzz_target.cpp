@@ -31,7 +31,7 @@
 #include <vector>
 
 #include "../unit/rule_series.h"
-#include "base/utf8.h"
+#include "base/text.h"
 #include "collect/kernel_tables.h"
 #include "dump/save_parser.h"
 #include "exposition_reader.h"

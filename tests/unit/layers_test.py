@@ -21,7 +21,7 @@ MAY_KNOW = {  # by folder of src/: those whose headers it may include besides it
 }
 AT_THE_TOP = {"main.cpp", "options.cpp", "options.h"}  # the wires may know all
 PURE = {"model", "dump", "metrics"}
-PURE_IN_BASE = {"printable.h", "random.h", "utf8.h"}
+PURE_IN_BASE = {"random.h", "text.h"}
 INCLUDE = re.compile(r'\s*#\s*include\s*(?:"([^"]*)"|<([^>]*)>)')
 POSIX = re.compile(r"(unistd|fcntl|poll|spawn|signal|csignal|dirent|sched|grp|pwd)(\.h)?$"
                    r"|(sys|linux|net|netinet|arpa)/")  # fmt: skip
@@ -69,7 +69,7 @@ class Layers(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             src = Path(directory)
             headers = [f"{folder}/some.h" for folder in MAY_KNOW]
-            for header in (*headers, "base/utf8.h", "options.h", file):
+            for header in (*headers, "base/text.h", "options.h", file):
                 (src / header).parent.mkdir(exist_ok=True)
                 (src / header).touch()
             (src / file).write_text(f"#pragma once\n{line}\n")
@@ -79,7 +79,7 @@ class Layers(unittest.TestCase):
         for file, line in (
             ("metrics/x.cpp", '#include "metrics/some.h"'),
             ("metrics/x.cpp", '#include "model/some.h"'),
-            ("metrics/x.cpp", '#include "base/utf8.h"'),
+            ("metrics/x.cpp", '#include "base/text.h"'),
             ("metrics/x.cpp", "#include <string>"),
             ("metrics/x.cpp", "// <unistd.h>"),
             ("collect/x.cpp", '#include "base/some.h"'),

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "base/utf8.h"
+#include "base/text.h"
 #include "metrics/expressions.h"
 
 namespace iptables_exporter {
