@@ -9,6 +9,7 @@ from pathlib import Path
 
 from machine import Machine
 
+SOURCES = Path(__file__).resolve().parents[2]
 OUTPUT_DIRECTORY = "/run/iptables_exporter"
 LINK = "/var/lib/prometheus/node-exporter/iptables.prom"
 SERVICE = "iptables_exporter.service"
@@ -76,9 +77,10 @@ def collect(machine: Machine) -> None:
 
 def names(machine: Machine) -> set[str]:
     """All that is ours by its name: files, the user and the group."""
-    # What man has formatted is man's; /var/tmp is of whoever works on the machine below.
+    # What man has formatted is man's; the rest is of whoever works on the machine below.
+    others = " ".join(f"! -path '{path}/*'" for path in (SOURCES, "/var/cache/man", "/var/tmp"))
     ours = r"\( -iname '*iptables?exporter*' -o -name 'iptables*.prom' \)"
-    found = machine.output(f"find / /run -xdev ! -path '/var/cache/man/*' ! -path '/var/tmp/*' {ours}")
+    found = machine.output(f"find / /run -xdev {others} {ours}")
     users = machine.output("getent passwd; getent group")
     return set(found.split()) | {line for line in users.split() if "iptables" in line}
 
