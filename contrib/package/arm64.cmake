@@ -1,5 +1,5 @@
 # Builds for 64-bit ARM with Debian's compiler and with the libraries in build/arm64-root, which
-# contrib/package/arm64 puts there.
+# contrib/package/release puts there.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(triplet aarch64-linux-gnu)
