@@ -25,7 +25,7 @@ using KernelTables = std::optional<std::vector<KernelTable>>;
 /// Of every family. It takes CAP_NET_ADMIN.
 KernelTables nft_tables();
 
-/// A table is there once something has looked at it.
+/// The kernel makes a table when something first looks at it.
 KernelTables legacy_tables(Family family);
 
 /// Reads a datagram of what the kernel answers to a dump of all tables, then to one of all chains

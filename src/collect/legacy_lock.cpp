@@ -46,9 +46,10 @@ std::string lock_file() {
 
 }  // namespace
 
-LegacyLock::LegacyLock() : events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)), path_(lock_file()) {}
+LegacyLockWatch::LegacyLockWatch()
+    : events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)), path_(lock_file()) {}
 
-void LegacyLock::watch() {
+void LegacyLockWatch::watch() {
   const std::string directory = path_.substr(0, path_.rfind('/') + 1);
   const bool is_watched = ::inotify_add_watch(events_, directory.c_str(), IN_OPEN | IN_CLOSE) >= 0;
   is_reliable_ = is_watched && sees_all_holders();
@@ -56,7 +57,7 @@ void LegacyLock::watch() {
   was_used_ = false;
 }
 
-Watched LegacyLock::watched() {
+Watched LegacyLockWatch::watched() {
   // In this order: who closes the file makes the event first and lets go of the lock then.
   const bool is_held_now = is_held();
   take_events();
@@ -64,7 +65,7 @@ Watched LegacyLock::watched() {
   return is_reliable_ ? Watched::undisturbed : Watched::unreliably;
 }
 
-bool LegacyLock::is_held() {
+bool LegacyLockWatch::is_held() {
   struct statx file = {};
   // Without a file, whoever changes tables does it without this lock. Of one that is mounted there
   // or linked to, the directory tells nothing.
@@ -87,7 +88,7 @@ bool LegacyLock::is_held() {
   }
 }
 
-void LegacyLock::take_events() {
+void LegacyLockWatch::take_events() {
   const std::string_view name = std::string_view(path_).substr(path_.rfind('/') + 1);
   std::array<char, 16 << 10> buffer;
   ssize_t count = 0;

@@ -16,10 +16,10 @@ enum class Watched { unreliably, undisturbed, disturbed };
 ///
 /// It is only looked at, never taken: nobody waits for us. That needs no right to open its file,
 /// which is root's: the directory tells who opens and closes it, /proc/locks whether it is held.
-class LegacyLock {
+class LegacyLockWatch {
  public:
   /// In the file that XTABLES_LOCKFILE names, else in /run or /var/run.
-  LegacyLock();
+  LegacyLockWatch();
 
   /// Begins to watch it, and anew each time.
   void watch();

@@ -93,6 +93,7 @@ std::vector<KernelTable> dump_tables() {
   }
   std::vector<KernelTable> tables;
   for (const std::uint16_t type : {NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN}) {
+    // The type is the number of the request, too.
     struct {
       nlmsghdr header;
       nfgenmsg message;

@@ -73,7 +73,7 @@ bool concerns(const KernelTable& table, const Source& source) {
   return table.family != (family_of(source) == Family::ipv4 ? "ip6" : "ip");
 }
 
-/// Whether it says what is in the table, or that it cannot.
+/// Whether the collection has this table, or names it as incompatible.
 bool shows(const Collection& collection, Backend backend, const KernelTable& table) {
   if (!collection.ruleset || collection.ruleset->variant.value_or(backend) != backend) return false;
   if (table.family != (family_of(collection.source) == Family::ipv4 ? "ip" : "ip6")) return false;
@@ -161,7 +161,7 @@ void find_unshown_tables(std::vector<Collection>& collections, const Host& host)
   }
 }
 
-std::vector<std::string> names_of_unshown_tables(const std::vector<Collection>& collections) {
+std::vector<std::string> messages_of_unshown_tables(const std::vector<Collection>& collections) {
   std::map<std::string_view, std::set<std::string>> tables_by_reason;
   for (const Collection& collection : collections) {
     if (!collection.ruleset) continue;
@@ -195,7 +195,7 @@ void require_tables(std::vector<Collection>& collections) {
           fmt::format("{}: no tables (--allow-empty makes that a success)", collection.name);
     }
     for (const std::string& warning : collection.warnings) collection.error += "; " + warning;
-    for (const std::string& line : names_of_unshown_tables({collection})) {
+    for (const std::string& line : messages_of_unshown_tables({collection})) {
       collection.error += "; " + line;
     }
     collection.ruleset.reset();

@@ -62,7 +62,7 @@ void fail_spaced_chains(std::vector<Collection>& collections, const Host& host);
 void find_unshown_tables(std::vector<Collection>& collections, const Host& host);
 
 /// For those who do not read the metric: each reason, and the tables that it hides.
-std::vector<std::string> names_of_unshown_tables(const std::vector<Collection>& collections);
+std::vector<std::string> messages_of_unshown_tables(const std::vector<Collection>& collections);
 
 /// Turns success into failure if no collection has a table, nor one that could not be shown.
 void require_tables(std::vector<Collection>& collections);

@@ -44,8 +44,8 @@ std::vector<std::string_view> list_items(std::string_view text);
 /// ExpressionError.
 std::vector<Label> parse_sum_by(std::string_view text, const std::vector<Label>& labels);
 
-/// Parses NAME=REGEX. `labels` are those whose names are taken, but for those of options, which the
-/// new one is to replace. Throws ExpressionError.
+/// Parses NAME=REGEX. `labels` are those whose names are taken, but for those of a rule's options
+/// (sport and so on), which the new one may replace. Throws ExpressionError.
 Label parse_label(std::string_view text, const std::vector<Label>& labels);
 
 }  // namespace iptables_exporter

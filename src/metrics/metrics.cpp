@@ -100,6 +100,7 @@ class MetricsBuilder {
     };
     const std::vector<Chain*> chains = chains_of(options_.selectors);
     const std::vector<Chain*> hashed = options_.hash.empty() ? chains : chains_of(options_.hash);
+    // A table without any chain has a hash too, unless chains were chosen.
     if (!hashed.empty() || (options_.hash.empty() && options_.selectors.empty())) {
       const auto covers = [&](const Chain& chain, const Rule& rule) {
         return selects(options_.hash, {source, table, chain, rule});

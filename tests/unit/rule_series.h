@@ -19,10 +19,9 @@ inline RuleSeriesOptions rule_series(const std::vector<Label>& labels,
     options.selectors.push_back(parse_selector(text, labels));
   }
   options.sum_by = parse_sum_by(sum_by, labels);
-  for (const std::string_view name : {"family", "backend"}) {
-    const Label* const label = find_label(labels, name);
-    if (label != nullptr && find_label(options.sum_by, name) == nullptr) {
-      options.sum_by.push_back(*label);
+  for (const Label& label : labels) {
+    if (label.is_of_source() && find_label(options.sum_by, label.name) == nullptr) {
+      options.sum_by.push_back(label);
     }
   }
   std::sort(options.sum_by.begin(), options.sum_by.end(),

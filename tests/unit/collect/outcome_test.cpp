@@ -315,13 +315,13 @@ TEST_CASE("unshown tables are named once, a line for each reason") {
   collections[1].ruleset.emplace();
   collections[1].unshown_tables = {{Backend::legacy, {}}, {Backend::nft, {"ip6 a", "inet b"}}};
   collections[2].unshown_tables = {{Backend::nft, {"inet of_failed"}}};
-  CHECK(names_of_unshown_tables(collections) ==
+  CHECK(messages_of_unshown_tables(collections) ==
         std::vector<std::string>{
             "legacy tables that are not counted (iptables-legacy-save): ip filter",
             "nft tables that are not counted (nft list ruleset): inet b, ip6 a",
             "tables that only nft can show whole (nft list ruleset): nat of iptables-save, raw of "
             "iptables-save"});
-  CHECK(names_of_unshown_tables({}).empty());
+  CHECK(messages_of_unshown_tables({}).empty());
 }
 
 TEST_CASE("white space in a chain's name fails the source that shows it") {
