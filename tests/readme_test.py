@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in (
-    "README.md", "contrib/README.md", "contrib/container/README.md", "contrib/install.md",
+    "README.md", "contrib/README.md", "contrib/container/README.md", "contrib/install.md", "contrib/limits.md",
     "contrib/scale/README.md", "tests/README.md", "tests/benchmark/README.md",
 )]  # fmt: skip
 README = PAGES[0].read_text()
@@ -43,6 +43,32 @@ class Pages(unittest.TestCase):
             paths = re.findall(r"(?<![\w/.-])((?:contrib|fixtures|src|tests)/[\w./-]*\w)", page.read_text())
             missing = {path for path in paths if not (ROOT / path).exists()}
             self.assertEqual(missing, set(), page)
+
+    def test_links_lead_somewhere(self) -> None:
+        def anchors(page: Path) -> set[str]:
+            """As GitHub and GitLab make them of headings."""
+            titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+            return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+        for page in PAGES:
+            for path, anchor in re.findall(r"\]\(([^():#]*)#?([^()]*)\)", page.read_text()):
+                with self.subTest(page=page.name, path=path, anchor=anchor):
+                    target = page.parent / path if path else page
+                    self.assertTrue(target.exists())
+                    self.assertTrue(not anchor or anchor in anchors(target))
+
+    def test_limits_name_tests_that_are_there(self) -> None:
+        page = (ROOT / "contrib/limits.md").read_text()
+        scripts = "".join((ROOT / "tests" / name).read_text() for name in ("CMakeLists.txt", "fuzz/CMakeLists.txt"))
+        cases = "".join(path.read_text() for path in (ROOT / "tests/unit").rglob("*_test.cpp"))
+        named = set()
+        for names in re.findall(r"Tests?:(.*?)(?:\.\n|\Z)", page, re.DOTALL) + re.findall(r"\| ([^|]*) \|$", page, re.M):
+            named |= set(re.findall(r"`([^`]+)`", names))
+        self.assertGreater(len(named), 10)
+        for name in named:
+            self.assertTrue(
+                f'TEST_CASE("{name}")' in cases or re.search(rf"\b{name.removeprefix('e2e_')}\b", scripts), name
+            )
 
     def test_all_of_contrib_is_named(self) -> None:
         page = (ROOT / "contrib/README.md").read_text()
