@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The recipes of README, man page and default file do what they are for, on every kind of ruleset."""
+"""The recipes of README, install.md, man page and default file do what they are for, on every kind of ruleset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = [(ROOT / page).read_text() for page in ("README.md", "contrib/install.md")]
 
 KINDS = [(backend, family) for backend in ("nft", "legacy") for family in ("ipv4", "ipv6")]
 PACKETS = "iptables_rule_packets_total"
@@ -53,7 +53,6 @@ EXPECTED = {
     """--select '{chain!~"KUBE-S(VC|EP)-.*"}' --sum-by table,chain,comment""":
         [8, 16, 1 + 2 + 4 + 32 + 64, 128, 256, 512, 2048],
     """--select '{chain=~"DOCKER.*|f2b-.*"}' --sum-by table,chain,target""": [256, 512],
-    """--select '{rule="-"}'""": [],
     """--select '{dport!=""}' --sum-by table,chain,protocol,dport,target""": [1, 2, 4, 8, 128],
     """--select '{dport=~"(.*,)?443(,.*)?"}'""": [4, 8],
     """--select '{chain="INPUT"}' --sum-by table,chain,in_interface,source,target""":
@@ -82,8 +81,8 @@ def of_family(family: str, text: str) -> str:
     return text
 
 
-def readme_recipes() -> list[str]:
-    return re.findall(r"^    (--\S.*?)(?: +#.*)?$", README, re.MULTILINE)
+def recipes_of_pages() -> list[str]:
+    return re.findall(r"^    (--\S.*?)(?: +#.*)?$", "".join(PAGES), re.MULTILINE)
 
 
 def man_page_recipes() -> list[str]:
@@ -122,7 +121,7 @@ class Recipes(ServedCase):
 
     def test_each_has_its_series_wherever_they_go(self) -> None:
         """promtool, node_exporter and Prometheus take all of it."""
-        recipes = [*readme_recipes(), *man_page_recipes(), *default_file_recipes()]
+        recipes = [*recipes_of_pages(), *man_page_recipes(), *default_file_recipes()]
         self.assertGreaterEqual(len(recipes), len(EXPECTED))
         self.assertLessEqual(set(EXPECTED), set(recipes), "the expectation of a recipe that is gone")
         wanted = {}
@@ -267,7 +266,7 @@ DAEMONS = {
 class QuietHash(ServedCase):
     def test_moves_with_changes_and_not_with_daemons(self) -> None:
         for daemon, steps in DAEMONS.items():
-            recipe = next(text for text in README.splitlines() if text.endswith(tuple(
+            recipe = next(text for text in PAGES[1].splitlines() if text.endswith(tuple(
                 f"# but for {daemon}'s{rest}" for rest in ("", ", DOCKER-USER apart"))))  # fmt: skip
             for backend, family in KINDS:
                 with self.subTest(daemon, backend=backend, family=family), Network(backend) as network:
