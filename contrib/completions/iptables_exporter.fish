@@ -1,6 +1,6 @@
 complete -c iptables_exporter -f
 complete -c iptables_exporter -s o -l output -rF -d 'Write atomically to FILE'
-complete -c iptables_exporter -s i -l input -rF -d 'Parse a saved dump of iptables-save -c'
+complete -c iptables_exporter -s i -l input -rF -d 'Read a dump of iptables-save -c'
 complete -c iptables_exporter -s f -l family -xa 'ipv4 ipv6 ipv4,ipv6' -d 'Protocol families'
 complete -c iptables_exporter -s b -l backend -xa 'legacy nft legacy,nft' -d 'iptables backends'
 complete -c iptables_exporter -s s -l select -x -d 'PromQL series selector over rules'
@@ -8,7 +8,7 @@ complete -c iptables_exporter -l sum-by -xa 'table chain rule comment target pro
 complete -c iptables_exporter -l label -x -d 'A label of your own: NAME=REGEX'
 complete -c iptables_exporter -l hash -x -d 'PromQL series selector over rules that the hash covers'
 complete -c iptables_exporter -l netns -xa '(ls /run/netns 2>/dev/null)' -d 'Network namespace'
-complete -c iptables_exporter -l max-series -x -d 'At most this many rule series, chains apart'
+complete -c iptables_exporter -l max-series -x -d 'At most this many series of rules'
 complete -c iptables_exporter -l timeout -x -d 'Give up on iptables-save or the input after this long'
 complete -c iptables_exporter -l allow-empty -d 'No tables in any source is a success'
 complete -c iptables_exporter -s h -l help -d 'Print a help text'
