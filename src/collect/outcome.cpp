@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "collect/family.h"
+
 namespace iptables_exporter {
 namespace {
 
@@ -70,13 +72,16 @@ void warn_of_stderr(Collection& collection, std::string_view text) {
 
 /// Whether packets of the source's family meet it. They may meet inet, netdev, bridge and arp.
 bool concerns(const KernelTable& table, const Source& source) {
-  return table.family != (family_of(source) == Family::ipv4 ? "ip6" : "ip");
+  const FamilyFacts& own = facts_of(family_of(source));
+  return std::none_of(families.begin(), families.end(), [&](const FamilyFacts& one) {
+    return &one != &own && one.nft_name == table.family;
+  });
 }
 
 /// Whether the collection has this table, or names it as incompatible.
 bool shows(const Collection& collection, Backend backend, const KernelTable& table) {
   if (!collection.ruleset || collection.ruleset->variant.value_or(backend) != backend) return false;
-  if (table.family != (family_of(collection.source) == Family::ipv4 ? "ip" : "ip6")) return false;
+  if (table.family != facts_of(family_of(collection.source)).nft_name) return false;
   const auto& tables = collection.ruleset->tables;
   const auto& incompatible = collection.ruleset->incompatible_tables;
   return std::any_of(tables.begin(), tables.end(),
