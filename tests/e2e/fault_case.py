@@ -20,6 +20,11 @@ COMMIT
 """
 
 
+def sh(redirection: str) -> tuple[str, ...]:
+    """What goes before a command whose streams are redirected."""
+    return ("sh", "-c", f'exec "$@" {redirection}', "sh")
+
+
 class FaultCase(ExporterTestCase):
     def setUp(self) -> None:
         super().setUp()

@@ -1,4 +1,4 @@
-// What a dashboard of ours may hold, by the types that Grafana publishes. test_dashboard_schema.py puts
+// What a dashboard of ours may hold, by the types that Grafana publishes. dashboard_schema_test.py puts
 // the dashboard below; tsc then refuses what is missing, misspelt, not known or of another type.
 import type {
   AnnotationQuery,

@@ -217,6 +217,12 @@ class ExporterTestCase(unittest.TestCase):
         self.target = self.directory / "textfile" / "iptables.prom"
         self.target.parent.mkdir()
 
+    def _formatMessage(self, msg: object, standardMsg: str) -> str:
+        """What was to be seen comes first: "4 != 3" tells nothing."""
+        case = self._testMethodName.removeprefix("test_").replace("_", " ")
+        what = ": ".join(filter(None, (type(self).__name__, case, self.shortDescription())))
+        return "\n".join(str(line) for line in (f"wanted: {what}", msg, standardMsg) if line is not None)
+
     def assert_messages(self, run: Run, *parts: str) -> None:
         """stderr is lines of the program's own, printable, and has these parts."""
         text = run.err.decode("ascii")

@@ -1,4 +1,4 @@
-"""readme_test.py PROGRAM: what README.md and the pages it leads to show and name is so today.
+"""What README.md and the pages it leads to show and name is so today. IPTABLES_EXPORTER is the program.
 
 In a block in fences, a line `$ COMMAND` is run in the repository's root, and what follows must be its
 output. With UPDATE_GOLDEN=1 in the environment that is written anew: read the diff.
@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import unittest
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in (
     "README.md", "contrib/README.md", "contrib/container/README.md", "contrib/install.md", "contrib/limits.md",
     "contrib/scale/README.md", "tests/README.md", "tests/benchmark/README.md",
@@ -87,5 +86,5 @@ class Pages(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    os.environ["PATH"] = f"{Path(sys.argv.pop(1)).parent}:{os.environ['PATH']}"
+    os.environ["PATH"] = f"{Path(os.environ['IPTABLES_EXPORTER']).parent}:{os.environ['PATH']}"
     unittest.main()

@@ -11,7 +11,6 @@ from pathlib import Path
 from hostile import HOSTILE_CHAINS, HOSTILE_COMMENTS
 from oracle import COUNTER_FAMILIES, expected, labels, read_metrics, read_save
 from support import (
-    NOBODY,
     ExporterTestCase,
     Network,
     Run,
