@@ -48,15 +48,14 @@ const Label& known_label(std::string_view name, const std::vector<Label>& labels
                          std::size_t position) {
   if (const Label* label = find_label(labels, name)) return *label;
   if (name == "family" || name == "backend" || name == "netns") {
-    throw ExpressionError(fmt::format("expected a label of this run: --{0} makes {0} one", name),
-                          position);
+    throw ExpressionError(fmt::format("the label {0} exists only with --{0}", name), position);
   }
+  if (name.empty()) throw ExpressionError("the list of labels has an empty entry", position);
   std::vector<std::string_view> names;
   names.reserve(labels.size());
   for (const Label& label : labels) names.emplace_back(label.name);
-  throw ExpressionError(fmt::format("expected one of the labels {}, not {}", fmt::join(names, ", "),
-                                    name.empty() ? "nothing" : name),
-                        position);
+  throw ExpressionError(
+      fmt::format("expected one of the labels {}, not {}", fmt::join(names, ", "), name), position);
 }
 
 void append_utf8(std::string& text, std::uint32_t code_point) {
@@ -77,7 +76,7 @@ class SelectorParser {
     if (position_ < text_.size()) fail("UTF-8");  // it would match nothing
     position_ = 0;
     Selector selector;
-    expect('{', "{");
+    expect('{', "{ (a selector here has no metric name)");
     while (!take('}')) {
       selector.push_back(matcher());
       if (take(',')) continue;
@@ -231,7 +230,7 @@ std::vector<Label> parse_sum_by(std::string_view text, const std::vector<Label>&
     const auto position = static_cast<std::size_t>(name.data() - text.data());
     const Label& label = known_label(name, labels, position);
     if (find_label(chosen, label.name) != nullptr) {
-      throw ExpressionError("expected each label once", position);
+      throw ExpressionError(fmt::format("the list names {} twice", name), position);
     }
     chosen.push_back(label);
   }
@@ -248,11 +247,11 @@ Label parse_label(std::string_view text, const std::vector<Label>& labels) {
     throw ExpressionError("expected = and a regex", text.size());
   if (name.starts_with("__") ||
       std::find(reserved.begin(), reserved.end(), name) != reserved.end()) {
-    throw ExpressionError("expected a name that Prometheus does not reserve", 0);
+    throw ExpressionError(fmt::format("the label name {} is reserved; choose another", name), 0);
   }
   const Label* const found = find_label(labels, name);
   if (found != nullptr && found->from != Label::From::option) {
-    throw ExpressionError("expected a name that is not taken", 0);
+    throw ExpressionError(fmt::format("{} is a label already; choose another name", name), 0);
   }
   const std::string pattern(text.substr(equals + 1));
   auto regex = compile(pattern, equals + 1, true);

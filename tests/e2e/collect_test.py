@@ -208,7 +208,7 @@ class Collecting:
         """Are warned of where somebody sees it, and cron mails nothing."""
         self.network.iptables("-A", "INPUT", "-p", "tcp", "--dport", "22")
         no_effect = "warning: --label port has no effect: no --select, --sum-by or --hash names it"
-        replaced = "warning: --label dport replaces the label that rules have by that name"
+        replaced = "warning: --label dport replaces the label of that name"
         no_rule = "warning: no rule is matched by --select"
         port, dport = ("--label", "port=(22)"), ("--label", "dport=--dport (2)")
         for options, on_stdout in (

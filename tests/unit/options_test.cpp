@@ -95,10 +95,10 @@ TEST_CASE("a label of one's own replaces that of an option, with a warning") {
   REQUIRE(names_of(options.rule_series.sum_by) == Names{"dport", "sport"});
   CHECK(options.rule_series.sum_by[0].regex != nullptr);
   CHECK(options.rule_series.sum_by[1].regex == nullptr);
-  CHECK(options.warnings == Names{"--label dport replaces the label that rules have by that name"});
+  CHECK(options.warnings == Names{"--label dport replaces the label of that name"});
   CHECK(parse({"--label", "port=--dport ([0-9]+)", "--sum-by", "port"}).warnings == Names{});
   CHECK(error_of({"--label", "dport=(a)", "--label", "dport=(b)"}) ==
-        "--label: expected a name that is not taken");
+        "--label: dport is a label already; choose another name");
 }
 
 TEST_CASE("a label that nothing names is warned of, where somebody sees it") {
@@ -196,13 +196,14 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
       {{"-x/y"}, "unknown option -x/y"},
       {{"--", "-o"}, "unknown option -o, did you mean -o ?"},
       {{"-"}, "unexpected argument -"},
-      {{"--netns", "a/b"}, "--netns needs a name as ip netns has it, not a/b"},
-      {{"--netns=."}, "--netns needs a name as ip netns has it, not ."},
-      {{"--netns=.."}, "--netns needs a name as ip netns has it, not .."},
+      {{"--netns", "a/b"}, "--netns needs a name that ip netns lists, not a/b"},
+      {{"--netns=."}, "--netns needs a name that ip netns lists, not ."},
+      {{"--netns=.."}, "--netns needs a name that ip netns lists, not .."},
       {{"--netns="}, "--netns needs a value"},
       {{"--netns", "a", "--netns", "b"}, "--netns is given twice"},
       {{"-o", "x.prom", "-o", "y.prom"}, "--output is given twice"},
       {{"-o", "x"}, "--output x must end in .prom, or node_exporter does not read it"},
+      {{"-o", "-"}, "--output - is no file; leave --output out to write to stdout"},
       {{"-o", "--timeout"}, "--output needs a value, not --timeout"},
       {{"--output="}, "--output needs a value"},
       {{"-i", "-o"}, "--input needs a value, not -o"},
@@ -216,20 +217,20 @@ TEST_CASE("wrong usage is refused, and the message says what to do") {
       {{"--timeout", "inf"},
        "--timeout needs a number of seconds above 0 and up to 86400, not inf"},
       {{"--timeout", "5s"}, "--timeout needs a number of seconds above 0 and up to 86400, not 5s"},
-      {{"-f", "ipv5"}, "--family is a list of ipv4 and ipv6, not ipv5"},
-      {{"-f", "ipv4,"}, "--family is a list of ipv4 and ipv6, not ipv4,"},
+      {{"-f", "ipv5"}, "--family needs ipv4, ipv6 or both, not ipv5"},
+      {{"-f", "ipv4,"}, "--family needs ipv4, ipv6 or both, not ipv4,"},
       {{"-f", "ipv4,ipv4"}, "--family names ipv4 twice"},
       {{"-f", "ipv4", "-f", "ipv6"}, "--family is given twice"},
-      {{"-b", "nft legacy"}, "--backend is a list of legacy and nft, not nft legacy"},
+      {{"-b", "nft legacy"}, "--backend needs legacy, nft or both, not nft legacy"},
       {{"-i", "-", "-f", "ipv4,ipv6"},
        "--input is one dump: name at most one --family and one --backend for it"},
       {{"--sum-by", "table", "--sum-by", "chain"}, "--sum-by is given twice"},
-      {{"--sum-by", "family"}, "--sum-by: expected a label of this run: --family makes family one"},
-      {{"-s", "{netns=\"a\"}"}, "--select: expected a label of this run: --netns makes netns one"},
+      {{"--sum-by", "family"}, "--sum-by: the label family exists only with --family"},
+      {{"-s", "{netns=\"a\"}"}, "--select: the label netns exists only with --netns"},
       {{"--label", "x=y"}, "--label: expected a group, as ([0-9]+), in the regular expression"},
       {{"--label", "x="}, "--label: expected a group, as ([0-9]+), in the regular expression"},
-      {{"--label", "netns=(x)"}, "--label: expected a name that Prometheus does not reserve"},
-      {{"--label", "job=x"}, "--label: expected a name that Prometheus does not reserve"},
+      {{"--label", "netns=(x)"}, "--label: the label name netns is reserved; choose another"},
+      {{"--label", "job=x"}, "--label: the label name job is reserved; choose another"},
       {{"--max-series", "-1"}, "--max-series needs a whole number, not -1"},
       {{"--max-series", "18446744073709551616"},
        "--max-series needs a whole number, not 18446744073709551616"},
