@@ -249,14 +249,15 @@ class Stopped(SyscallCase):
             self.assertIn(flag, opened[0])
 
     def test_other_run_meanwhile(self) -> None:
-        """It must take neither our temporary file nor our turn; the later rename wins."""
+        """It must not take our temporary file; its page is newer, and stands."""
         process, temporary = self.stop_before_renaming()
         inode = temporary.stat().st_ino
         self.assert_success(self.export("-o", self.target))
-        self.assertNotEqual(self.target.stat().st_ino, inode)
+        newer = self.target.stat().st_ino
+        self.assertNotEqual(newer, inode)
         self.assertTrue(temporary.exists())
         self.assert_success(self.go_on(process))
-        self.assertEqual(self.target.stat().st_ino, inode)
+        self.assertEqual(self.target.stat().st_ino, newer)
         self.assert_only_target()
 
     def test_directory_removed_meanwhile(self) -> None:

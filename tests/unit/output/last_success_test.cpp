@@ -48,6 +48,38 @@ TEST_CASE("the last success is read from what an earlier run wrote") {
   }
 }
 
+TEST_CASE("a page is newer if any source of it was collected later, and not in the future") {
+  const std::string name = "x\niptables_last_success_timestamp_seconds";
+  struct Row {
+    std::string text;
+    bool is_later;
+  };
+  const Row rows[] = {
+      {"", false},
+      {name + " 16\n", false},
+      {name + " 17\n", false},
+      {name + " 17.25\n", true},
+      {name + " 18\n", true},
+      {name + " 18.25\n", false},
+      {name + " 1e300\n", false},
+      {name + " NaN\n", false},
+      {name + " inf\n", false},
+      {name + " 18", false},
+      {name + "{netns=\"a 9 b\"} 18\n", true},
+      {name + "{family=\"ipv4\"} 16\n" + name.substr(2) + "{family=\"ipv6\"} 18\n", true},
+      {name + "{family=\"ipv4\"} 20\n" + name.substr(2) + "{family=\"ipv6\"} 18\n", true},
+      {"x\niptables_default_packets_total 18\n", false},
+  };
+  const TemporaryDirectory directory;
+  const std::string path = directory / "old.prom";
+  CHECK(!has_later_success(path, 17, 18));
+  for (const Row& row : rows) {
+    CAPTURE(row.text);
+    write_file(path, row.text);
+    CHECK(has_later_success(path, 17, 18) == row.is_later);
+  }
+}
+
 TEST_CASE("whatever else stands there says nothing, at once") {
   const TemporaryDirectory directory;
   CHECK(previous_last_success(directory / "missing.prom", {}, 2e9) == std::nullopt);
