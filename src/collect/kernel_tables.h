@@ -15,8 +15,9 @@ struct KernelTable {
   std::string family;  // as nft calls it: ip, ip6, inet, netdev, bridge, arp
   std::string name;
   bool is_dormant = false;
-  bool filters = false;      // it has a rule that packets get to, or a policy other than to accept
-  std::string spaced_chain;  // name of a chain with white space in it; empty: there is none
+  bool filters = false;  // it has a rule that packets get to, or a policy other than to accept
+  std::string spaced_chain = {};  // name of a chain with white space in it; empty: there is none
+  std::uint32_t entries = 0;      // of legacy: rules + policies + 2 * chains of users + 1
 };
 
 /// All of a backend's. Absent: this process may not know them.

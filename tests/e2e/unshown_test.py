@@ -352,7 +352,6 @@ class LegacyTables(UnshownCase):
     def test_with_something_in_them(self) -> None:
         for do, undo in (
             ("-A FORWARD -j ACCEPT", "-F FORWARD"),
-            ("-N own", "-X own"),
             ("-P OUTPUT DROP", "-P OUTPUT ACCEPT"),
         ):
             for table in ("filter", "mangle"):
