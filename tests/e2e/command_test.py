@@ -45,7 +45,7 @@ class Command(FaultCase):
                 self.assert_fails("iptables-save")
 
     def test_exit_statuses(self) -> None:
-        for status in (1, 3, 4, 127, 255):
+        for status in (1, 127):
             with self.subTest(status):
                 self.fake(f"dump; echo no luck today >&2; exit {status}")
                 self.assert_fails(f"status {status}", "no luck today")
@@ -88,16 +88,16 @@ class Command(FaultCase):
 
     def test_killed_by_a_signal(self) -> None:
         before, during, after = "", f"head -c 100 {self.dump};", "dump;"
-        for name in ("KILL", "SEGV", "TERM", "PIPE"):
-            for output in (before, during, after):
-                with self.subTest(name, output=output):
-                    self.fake(f"{output} kill -{name} $$")
-                    self.assert_fails(f"signal {int(signal.Signals[f'SIG{name}'])}")
+        for name, output in (("KILL", before), ("SEGV", during), ("TERM", after), ("PIPE", after)):
+            with self.subTest(name, output=output):
+                self.fake(f"{output} kill -{name} $$")
+                self.assert_fails(f"signal {int(signal.Signals[f'SIG{name}'])}")
 
     def test_output_cut_off_though_status_is_0(self) -> None:
-        for length in range(1, len(DUMP)):
-            with self.subTest(length):
-                self.fake("dump", DUMP[:length])
+        """Where it is cut decides nothing: a unit test cuts a dump at each byte."""
+        for end in (b"# Gen", b"*filter\n", b"[7:8]\n", b"udp -j ACC", b'"two', b"COMMIT\n"):
+            with self.subTest(end):
+                self.fake("dump", DUMP[: DUMP.index(end) + len(end)])
                 self.assert_fails("iptables-save")
 
     def test_hanging(self) -> None:
@@ -179,7 +179,7 @@ class Command(FaultCase):
         self.assert_whole(run.out)
 
     def test_slow_is_waited_for_asleep(self) -> None:
-        for script in ("dump; sleep 0.5", "sleep 0.5; dump", *(f"dump; exec {fd}>&-; sleep 0.5" for fd in (1, 2))):
+        for script in ("dump; sleep 0.5", *(f"dump; exec {fd}>&-; sleep 0.5" for fd in (1, 2))):
             with self.subTest(script):
                 self.fake(script)
                 before = resource.getrusage(resource.RUSAGE_CHILDREN)

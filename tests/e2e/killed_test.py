@@ -1,24 +1,17 @@
-"""The program is ended or killed, or several of it run at once: the file is whole."""
+"""The program is ended or killed: the file is whole."""
 
 from __future__ import annotations
 
 import os
-import random
-import re
 import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from fault_case import FaultCase
-from oracle import read_metrics
-from support import Run, eventually, finish, main
+from support import eventually, finish, main
 
 
 class Killed(FaultCase):
-    """Somebody ends the program, or several of it run at once."""
+    """Somebody ends the program; at each of its system calls: syscalls_test.py."""
 
     def test_ended_while_collecting(self) -> None:
         old = self.write_old_output()
@@ -68,61 +61,6 @@ class Killed(FaultCase):
         self.assert_success(run)
         self.assert_whole(run.out)
 
-    def test_ended_at_random_moments(self) -> None:
-        self.write_old_output()
-        for delay in random_delays(self.duration_of_a_run(), 40):
-            process = self.start("-o", self.target)
-            time.sleep(delay)
-            number = random.choice([signal.SIGTERM, signal.SIGINT])
-            process.send_signal(number)
-            run = finish(process)
-            self.assertIn(run.status, (0, -number), run)
-            self.assertEqual(run.err, b"")
-            self.assert_whole(self.target.read_bytes())
-            self.assert_only_target()
-            self.assert_no_process_left()
-
-    def test_killed_at_random_moments(self) -> None:
-        self.fake_numbered_dump(1)
-        self.assert_success(self.export("-o", self.target))
-        most_leftovers = 0
-        with self.watched_target() as numbers_seen:
-            for number, delay in enumerate(random_delays(self.duration_of_a_run(), 80), 2):
-                self.number.write_text(f"{number}\n")
-                process = self.start("-o", self.target)
-                time.sleep(delay)
-                process.kill()
-                finish(process)
-                leftovers = set(os.listdir(self.target.parent)) - {self.target.name}
-                self.assertFalse([name for name in leftovers if name.endswith(".prom")])
-                most_leftovers = max(most_leftovers, len(leftovers))
-        self.assertGreater(len(numbers_seen), 1, "no run came to its end before it was killed")
-        self.assertLess(most_leftovers, 3)
-
-        self.assert_success(self.export("-o", self.target))
-        self.assert_only_target()
-
-    def test_two_writers_at_once(self) -> None:
-        self.fake_numbered_dump(1)
-        self.assert_success(self.export("-o", self.target))
-        runs: list[Run] = []
-
-        def write(first: int) -> None:
-            for number in range(first, first + 30):
-                self.number.write_text(f"{number}\n")
-                runs.append(self.export("-o", self.target))
-
-        with self.watched_target():
-            writers = [threading.Thread(target=write, args=(first,)) for first in (100, 200, 300)]
-            for writer in writers:
-                writer.start()
-            for writer in writers:
-                writer.join()
-        self.assertEqual(len(runs), 90)
-        for run in runs:
-            self.assert_success(run)
-        self.assert_only_target()
-
     def test_leaves_files_of_others_alone(self) -> None:
         names = [
             ".iptables.prom",
@@ -143,58 +81,6 @@ class Killed(FaultCase):
         os.mkfifo(fifo)
         self.assert_success(self.export("-o", self.target))
         self.assert_only_target([*names, another_users.name, fifo.name, self.target.name])
-
-    # A dump whose counters are all the same number, another one in each run: a torn file would mix
-    # them. The file of a run takes several writes.
-    NUMBERED_RULES = 1000
-
-    def fake_numbered_dump(self, number: int) -> None:
-        self.number = self.directory / "number"
-        self.number.write_text(f"{number}\n")
-        rule = b"[N:N] -A INPUT -p udp -m udp --dport %d\n"
-        rules = b"".join(rule % port for port in range(self.NUMBERED_RULES))
-        dump = b"*filter\n:INPUT ACCEPT [N:N]\n" + rules + b"COMMIT\n"
-        # A number that is being written reads as empty.
-        self.fake(f'read n <{self.number} || n=1; sed "s/N/$n/g" {self.dump}', dump)
-
-    def duration_of_a_run(self) -> float:
-        begin = time.monotonic()
-        self.assert_success(self.export("-o", self.target))
-        return time.monotonic() - begin
-
-    @contextmanager
-    def watched_target(self) -> Iterator[set[bytes]]:
-        """Reads the target over and over, as node_exporter might; it must always be whole."""
-        torn: list[bytes] = []
-        ending = self.target.read_bytes().splitlines()[-1]  # the same in all
-        numbers_seen: set[bytes] = set()
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.is_set():
-                text = self.target.read_bytes()
-                counters = re.findall(rb"(?m)^iptables_(?:rule|default)_\w+_total\{.*\} (\d+)$", text)
-                numbers_seen.update(counters)
-                if len(counters) != 2 * (self.NUMBERED_RULES + 1) or len(set(counters)) != 1:
-                    torn.append(text)
-                if not text.endswith(b"\n%s\n" % ending):
-                    torn.append(text)
-                time.sleep(0.001)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        try:
-            yield numbers_seen
-        finally:
-            done.set()
-            watcher.join()
-        self.assertEqual([len(text) for text in torn], [])
-        read_metrics(self.target.read_bytes())
-
-
-def random_delays(duration: float, count: int) -> list[float]:
-    """Moments in a run that takes so long and after it. They decide nothing: each must do."""
-    return [random.uniform(0, 1.2 * duration) for _ in range(count)]
 
 
 if __name__ == "__main__":

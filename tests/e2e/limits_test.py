@@ -59,7 +59,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
         statuses = []
         old = self.write_old_output()
         self.fake("dump", DUMP.replace(b"COMMIT\n", rules + b"COMMIT\n"))
-        for size in [*range(4 * MIB, 64 * MIB, MIB), 512 * MIB]:
+        for size in [*range(4 * MIB, 24 * MIB, MIB), *range(24 * MIB, 64 * MIB, 4 * MIB), 512 * MIB]:
             with self.subTest(size):
                 self.target.write_bytes(old)
                 run = self.export_within(size)

@@ -36,16 +36,8 @@ class OldOutput(FaultCase):
         self.assertIsNone(self.failed_last_success())
 
     def test_junk(self) -> None:
-        for junk in (
-            b"",
-            b"\0" * 100_000,
-            bytes(range(256)) * 100,
-            LAST_SUCCESS.encode(),
-            *(
-                b"\n%s %s\n" % (LAST_SUCCESS.encode(), number)
-                for number in (b"", b"x", b"1x", b"nan", b"inf", b"1e999", b"-1", b"1 2", b"0x10")
-            ),
-        ):
+        """What its numbers may be is unit/output/last_success_test.cpp's."""
+        for junk in (b"", b"\0" * 100_000, bytes(range(256)) * 100, b"\n%s x\n" % LAST_SUCCESS.encode()):
             with self.subTest(junk[-60:]):
                 self.target.write_bytes(junk)
                 self.assertIsNone(self.failed_last_success())

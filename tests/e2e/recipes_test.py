@@ -134,9 +134,10 @@ class Recipes(ServedCase):
                     options = shlex.split(recipe.replace("--family ipv4,ipv6 --backend legacy,nft ", ""))
                     # So that all of them go into one directory.
                     self.assert_success(run("--netns", name, "-i", dump, "-o", target, *options))
-                    with target.open("rb") as metrics:
-                        subprocess.run(["promtool", "check", "metrics"], stdin=metrics, check=True,
-                                       capture_output=True)  # fmt: skip
+                    if (backend, family) == KINDS[0]:  # it reads of names and types, not of labels' values
+                        with target.open("rb") as metrics:
+                            subprocess.run(["promtool", "check", "metrics"], stdin=metrics, check=True,
+                                           capture_output=True)  # fmt: skip
                     families = read_metrics(target.read_bytes())
                     samples = families[PACKETS].samples if PACKETS in families else {}
                     counted = sorted(int(packets) for packets in samples.values())

@@ -93,7 +93,7 @@ class RealWriter(ResetsCase):
 
     def test_beside_a_writer_without_pause(self) -> None:
         self.network.restore(rules(2000).encode())
-        end = time.monotonic() + 8
+        end = time.monotonic() + 2
         with self.writer():
             while time.monotonic() < end:
                 run = self.network.export(*LEGACY, "--timeout", "0.5")
