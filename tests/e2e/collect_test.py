@@ -270,8 +270,8 @@ class Collecting:
                     run.err.decode(),
                     rf"\Aiptables_exporter: error: iptables-{self.backend}-save[ :].*"
                     rf"ermission denied.*; it lacks {lacks}: run as root or with ambient capabilities \(the "
-                    r"systemd unit, setpriv --ambient-caps\), for those of a file \(setcap\) do not reach it"
-                    r"\n\Z",
+                    r"systemd unit, setpriv --ambient-caps\); capabilities set with setcap are not passed to "
+                    r"iptables-save\n\Z",
                 )
 
 

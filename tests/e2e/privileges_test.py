@@ -35,8 +35,8 @@ GIFTS = (
     ("root:root", "6755"),
 )
 HINT = (
-    "run as root or with ambient capabilities (the systemd unit, setpriv --ambient-caps), for those of a "
-    "file (setcap) do not reach it"
+    "run as root or with ambient capabilities (the systemd unit, setpriv --ambient-caps); capabilities "
+    "set with setcap are not passed to iptables-save"
 )
 
 

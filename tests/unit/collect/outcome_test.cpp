@@ -45,7 +45,7 @@ Collection outcome_of(const Source& source, Attempt attempt, const Host& host,
 std::string hint_for(std::string_view capabilities) {
   return fmt::format(
       "; it lacks {}: run as root or with ambient capabilities (the systemd unit, setpriv "
-      "--ambient-caps), for those of a file (setcap) do not reach it",
+      "--ambient-caps); capabilities set with setcap are not passed to iptables-save",
       capabilities);
 }
 
