@@ -12,6 +12,16 @@ namespace iptables_exporter {
 
 using Clock = std::chrono::steady_clock;
 
+/// How long a run may take, and since when it runs.
+struct TimeLimit {
+  std::chrono::duration<double> timeout;
+  Clock::time_point started = Clock::now();
+
+  Clock::time_point deadline() const {
+    return started + std::chrono::duration_cast<Clock::duration>(timeout);
+  }
+};
+
 /// Thrown when a termination signal came: what was begun is undone on the way, and main() ends by
 /// it. No std::exception, for no handler of errors may take it for one.
 struct Interrupted {

@@ -1,5 +1,3 @@
-#include "collect/input.h"
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
@@ -14,6 +12,7 @@
 
 #include "base/file_io.h"
 #include "base/signals.h"
+#include "collect/collector.h"
 #include "dump/save_parser.h"
 
 namespace iptables_exporter {
@@ -49,26 +48,27 @@ std::optional<Ruleset> read_until(Clock::time_point deadline, const std::string&
 
 }  // namespace
 
-Collection read_dump(const std::string& path, const Source& source,
-                     std::chrono::duration<double> timeout) {
-  const Clock::time_point started = Clock::now();
-  Collection collection;
+Evidence read_dump(const std::string& path, const Source& source, const TimeLimit& limit) {
+  Evidence evidence;
+  Attempt& attempt = evidence.attempts.emplace_back();
+  Collection& collection = attempt.collection;
   collection.source = source;
   collection.name = path == "-" ? "stdin" : path;
   try {
-    const auto deadline = started + std::chrono::duration_cast<Clock::duration>(timeout);
-    collection.ruleset = read_until(deadline, path, collection.name);
-    if (!collection.ruleset) {
-      collection.error = fmt::format("{}: did not end within {} seconds (--timeout)",
-                                     collection.name, timeout.count());
+    collection.ruleset = read_until(limit.deadline(), path, collection.name);
+    if (collection.ruleset) {
+      attempt.result.status = 0;
+    } else {
+      attempt.result.failure = fmt::format("{}: did not end within {} seconds (--timeout)",
+                                           collection.name, limit.timeout.count());
     }
   } catch (const std::system_error& error) {
-    collection.error = error.what();
+    attempt.result.failure = error.what();
   } catch (const std::exception& error) {
-    collection.error = fmt::format("{}: {}", collection.name, message_of(error));
+    attempt.result.failure = fmt::format("{}: {}", collection.name, message_of(error));
   }
-  collection.duration = Clock::now() - started;
-  return collection;
+  collection.duration = Clock::now() - limit.started;
+  return evidence;
 }
 
 }  // namespace iptables_exporter

@@ -35,7 +35,7 @@ std::optional<bool> is_before_1_8(std::string_view version, unsigned patch) {
   return parts < std::array{1U, 8U, patch};
 }
 
-std::optional<Backend> variant_of(std::string_view command, std::string_view version,
+std::optional<Backend> backend_of(std::string_view command, std::string_view version,
                                   bool says_nf_tables) {
   if (says_nf_tables || command.starts_with("xtables-") ||
       command.find("-nft-") != std::string_view::npos) {
@@ -86,7 +86,7 @@ std::optional<Header> read_header(std::string_view line) {
   if (!consume(line, " v")) return std::nullopt;
   const std::string_view version = line.substr(0, line.find(' '));
   line.remove_prefix(version.size());
-  return Header{variant_of(command, version, line.starts_with(" (nf_tables)")), version};
+  return Header{backend_of(command, version, line.starts_with(" (nf_tables)")), version};
 }
 
 std::optional<std::string_view> read_incompatible_table(std::string_view line) {

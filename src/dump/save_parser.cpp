@@ -206,7 +206,7 @@ void SaveParser::parse_comment(std::string_view line) {
     ruleset_.incompatible_tables.emplace_back(*table);
   } else if (auto header = read_header(line)) {
     generated_line_number_ = line_number_;
-    ruleset_.variant = header->variant;
+    ruleset_.backend = header->backend;
     ruleset_.version = header->version;
   } else if (line.starts_with("# Completed on ")) {
     generated_line_number_ = 0;

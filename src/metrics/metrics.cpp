@@ -16,9 +16,9 @@ std::uint64_t saturating_sum(std::uint64_t a, std::uint64_t b) {
 }
 
 /// As iptables calls its backends in the header of a dump.
-std::string_view variant_name(std::optional<Backend> variant) {
-  if (!variant) return "";
-  return *variant == Backend::nft ? "nf_tables" : "legacy";
+std::string_view variant_of(std::optional<Backend> backend) {
+  if (!backend) return "";
+  return *backend == Backend::nft ? "nf_tables" : "legacy";
 }
 
 void add(Series<Counters>& series, const std::string& labels, const Counters& counters) {
@@ -66,7 +66,7 @@ class MetricsBuilder {
     const Source& source = collection.source;
     if (!ruleset.version.empty()) {
       gauge("iptables_info", "Constant 1, with variant and version of iptables-save.", source,
-            {{"variant", variant_name(ruleset.variant)}, {"version", ruleset.version}}) = 1;
+            {{"variant", variant_of(ruleset.backend)}, {"version", ruleset.version}}) = 1;
     }
     const auto unshown = [&](std::string_view reason, const std::vector<std::string>& tables) {
       gauge("iptables_unshown_tables", "Number of tables that filter and are not counted here.",
@@ -94,7 +94,8 @@ class MetricsBuilder {
     const auto chains_of = [&](const std::vector<Selector>& selectors) {
       std::vector<Chain*> chains;
       for (Chain& chain : table.chains) {
-        if (selects_from(selectors, {source, table, chain, {}})) chains.push_back(&chain);
+        if (selects(selectors, {source, table, chain, {}}, Look::at_chain))
+          chains.push_back(&chain);
       }
       return chains;
     };

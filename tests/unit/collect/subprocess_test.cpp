@@ -57,8 +57,8 @@ TEST_CASE("how a process ended, and what it said") {
     std::string output;
     const auto results = run_side_by_side({shell(std::string(row.script), output)}, ample());
     REQUIRE(results.size() == 1);
-    CHECK(results[0].end.status == row.status);
-    CHECK(results[0].end.failure == row.failure);
+    CHECK(results[0].status == row.status);
+    CHECK(results[0].failure == row.failure);
     CHECK(output == row.output);
     CHECK(results[0].stderr_text == row.stderr_text);
   }
@@ -67,8 +67,8 @@ TEST_CASE("how a process ended, and what it said") {
 TEST_CASE("what cannot be started says why") {
   const auto results = run_side_by_side(
       {{"/nonexistent/command", {"command"}, {}, [](std::string_view) {}}}, ample());
-  CHECK(!results[0].end.status);
-  CHECK(results[0].end.failure == "cannot run command: No such file or directory");
+  CHECK(!results[0].status);
+  CHECK(results[0].failure == "cannot run command: No such file or directory");
 }
 
 TEST_CASE("both streams are drained, of stderr only the beginning is kept") {
@@ -76,7 +76,7 @@ TEST_CASE("both streams are drained, of stderr only the beginning is kept") {
   const auto results = run_side_by_side(
       {shell("head -c 3000000 /dev/zero | tr '\\0' e >&2; head -c 3000000 /dev/zero", output)},
       ample());
-  CHECK(results[0].end.status == 0);
+  CHECK(results[0].status == 0);
   CHECK(output == std::string(3'000'000, '\0'));
   CHECK(results[0].stderr_text == std::string(4096, 'e'));
 }
@@ -107,8 +107,8 @@ TEST_CASE("after the timeout all that it started is killed") {
     CAPTURE(script);
     std::string output;
     const auto results = run_side_by_side({shell(script, output)}, Clock::now() + 200ms);
-    CHECK(!results[0].end.status);
-    CHECK(results[0].end.failure == "");
+    CHECK(!results[0].status);
+    CHECK(results[0].failure == "");
     const std::string pid = output.substr(0, output.find('\n'));
     CHECK(!pid.empty());
     // Killed, but it takes its time.
@@ -132,8 +132,8 @@ TEST_CASE("several run at once and end one by one") {
              first),
        shell("until mkdir " + directory + "/x 2>/dev/null; do :; done; echo 2; exit 2", second)},
       ample());
-  CHECK(results[0].end.status == 1);
-  CHECK(results[1].end.status == 2);
+  CHECK(results[0].status == 1);
+  CHECK(results[1].status == 2);
   CHECK(first == "1\n");
   CHECK(second == "2\n");
 }

@@ -105,10 +105,10 @@ TEST_CASE("every form of the grammar, in pieces of every size") {
   }
 }
 
-TEST_CASE("the header tells variant and version") {
+TEST_CASE("the header tells backend and version") {
   struct Row {
     std::string_view header;
-    std::optional<Backend> variant;
+    std::optional<Backend> backend;
     std::string_view version;
   };
   const Row rows[] = {
@@ -135,7 +135,7 @@ TEST_CASE("the header tells variant and version") {
   for (const Row& row : rows) {
     const std::string dump = std::string(row.header) + "# Completed on X\n";
     const Ruleset ruleset = parse(dump);
-    CHECK(ruleset.variant == row.variant);
+    CHECK(ruleset.backend == row.backend);
     CHECK(ruleset.version == row.version);
   }
 }

@@ -1,4 +1,4 @@
-#include "collect/outcome.h"
+#include "collect/judge.h"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -11,7 +11,7 @@
 namespace iptables_exporter {
 namespace {
 
-constexpr std::chrono::duration<double> timeout{2.5};
+const TimeLimit limit{std::chrono::duration<double>(2.5)};
 const Source legacy{Family::ipv4, Backend::legacy};
 const Source nft{Family::ipv4, Backend::nft};
 const KernelTables none(std::in_place);
@@ -26,20 +26,34 @@ Ruleset ruleset_with(std::vector<std::string> tables) {
   return ruleset;
 }
 
-End exited(int status) { return {status, status == 0 ? "" : "it failed"}; }
+SubprocessResult exited(int status) { return {status, status == 0 ? "" : "it failed"}; }
 
-Attempt attempt_with(std::optional<Backend> variant, End end, Ruleset ruleset = {},
+Attempt attempt_with(std::optional<Backend> backend, SubprocessResult result, Ruleset ruleset = {},
                      std::string stderr_text = "") {
-  return {
-      {}, "", "/sbin/x", variant, {std::move(end), std::move(stderr_text), {}}, std::move(ruleset),
-      ""};
+  Attempt attempt;
+  attempt.collection.ruleset = std::move(ruleset);
+  attempt.path = "/sbin/x";
+  attempt.backend = backend;
+  attempt.result = std::move(result);
+  attempt.result.stderr_text = std::move(stderr_text);
+  return attempt;
 }
 
-Collection outcome_of(const Source& source, Attempt attempt, const Host& host,
-                      bool may_be_missing = false) {
-  attempt.source = source;
-  attempt.command = save_command(source);
-  return outcome(std::move(attempt), host, timeout, may_be_missing);
+Attempt of(const Source& source, Attempt attempt) {
+  attempt.collection.source = source;
+  attempt.collection.name = save_command(source);
+  return attempt;
+}
+
+/// What becomes of a source. Beside one of the other backend, that backend may be missing.
+Collection judged(const Source& source, Attempt attempt, const Host& host,
+                  bool may_be_missing = false) {
+  Evidence evidence{{of(source, std::move(attempt))}, host};
+  if (may_be_missing) {
+    const Source& other = source.backend == Backend::nft ? legacy : nft;
+    evidence.attempts.push_back(of(other, attempt_with(other.backend, exited(1))));
+  }
+  return judge(std::move(evidence), limit, true).front();
 }
 
 std::string hint_for(std::string_view capabilities) {
@@ -88,7 +102,7 @@ TEST_CASE("what a command lacks is named where that is why it failed") {
 
 TEST_CASE("why a source failed") {
   Attempt broken = attempt_with(Backend::nft, exited(0));
-  broken.ruleset.reset();
+  broken.collection.ruleset.reset();
   broken.parse_error = "line 3: expected a line of iptables-save -c: x";
   struct Row {
     Source source;
@@ -98,7 +112,7 @@ TEST_CASE("why a source failed") {
   };
   const Row rows[] = {
       {{},
-       attempt_with({}, End{{}, "cannot make a pipe: Too many open files"}),
+       attempt_with({}, SubprocessResult{{}, "cannot make a pipe: Too many open files"}),
        root,
        "cannot make a pipe: Too many open files"},
       {{}, attempt_with({}, exited(3), {}, "one\ntwo\n"), root, "it failed: one; two"},
@@ -106,10 +120,10 @@ TEST_CASE("why a source failed") {
        "it failed: why: Permission denied" +
            hint_for("CAP_NET_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH")},
       {{Family::ipv6, {}},
-       attempt_with({}, End{}, {}, "slow\n"),
+       attempt_with({}, SubprocessResult{}, {}, "slow\n"),
        nobody,
        "ip6tables-save did not end within 2.5 seconds (--timeout) and was killed: slow"},
-      {nft, attempt_with(Backend::nft, End{}), nobody,
+      {nft, attempt_with(Backend::nft, SubprocessResult{}), nobody,
        "iptables-nft-save did not end within 2.5 seconds (--timeout) and was killed; nf_tables "
        "kept "
        "changing, or is too large"},
@@ -124,7 +138,7 @@ TEST_CASE("why a source failed") {
            hint_for("CAP_DAC_READ_SEARCH")},
   };
   for (const Row& row : rows) {
-    const Collection collection = outcome_of(row.source, row.attempt, row.host);
+    const Collection collection = judged(row.source, row.attempt, row.host);
     CHECK(collection.error == row.error);
     CHECK(!collection.ruleset);
     CHECK(collection.warnings.empty());
@@ -132,18 +146,18 @@ TEST_CASE("why a source failed") {
 }
 
 TEST_CASE("a read of legacy tables beside a change of them") {
-  const auto watched = [](Watched state, Attempt attempt, int tries = 1) {
+  const auto watched = [](Watched state, Attempt attempt, bool is_repeated = false) {
     attempt.watched = state;
-    attempt.tries = tries;
+    attempt.is_repeated = is_repeated;
     return attempt;
   };
-  const auto read = [](std::optional<Backend> variant, std::vector<std::string> tables = {"nat"}) {
-    return attempt_with(variant, exited(0), ruleset_with(std::move(tables)));
+  const auto read = [](std::optional<Backend> backend, std::vector<std::string> tables = {"nat"}) {
+    return attempt_with(backend, exited(0), ruleset_with(std::move(tables)));
   };
   Ruleset says_legacy = ruleset_with({"nat"});
-  says_legacy.variant = Backend::legacy;
+  says_legacy.backend = Backend::legacy;
   Attempt broken = read(Backend::legacy);
-  broken.ruleset.reset();
+  broken.collection.ruleset.reset();
   struct Row {
     Attempt attempt;
     bool is_disturbed;
@@ -162,19 +176,20 @@ TEST_CASE("a read of legacy tables beside a change of them") {
       {watched(Watched::unreliably, read(Backend::legacy, {})), false, true},
       {watched(Watched::disturbed, attempt_with(Backend::legacy, exited(1))), false, {}},
       {watched(Watched::disturbed, broken), false, {}},
-      {watched(Watched::disturbed, attempt_with(Backend::legacy, End{})), false, {}},
+      {watched(Watched::disturbed, attempt_with(Backend::legacy, SubprocessResult{})), false, {}},
   };
   for (const Row& row : rows) {
     CHECK(is_disturbed(row.attempt) == row.is_disturbed);
-    const Collection collection = outcome_of({}, row.attempt, root);
+    const Collection collection = judged({}, row.attempt, root);
     CHECK(collection.legacy_read_protected == row.is_protected);
     CHECK((collection.error.find("somebody was changing") != std::string::npos) ==
           row.is_disturbed);
     if (row.is_disturbed) CHECK(!collection.ruleset);
   }
   // One that was still trying again when time was up.
-  const Attempt late = watched(Watched::undisturbed, attempt_with(Backend::legacy, End{}), 2);
-  CHECK(outcome_of({}, late, root).error.find("somebody was changing") != std::string::npos);
+  const Attempt late =
+      watched(Watched::undisturbed, attempt_with(Backend::legacy, SubprocessResult{}), true);
+  CHECK(judged({}, late, root).error.find("somebody was changing") != std::string::npos);
 }
 
 TEST_CASE("what succeeded") {
@@ -191,29 +206,29 @@ TEST_CASE("what succeeded") {
       {{}, attempt_with({}, exited(0)), nobody},
   };
   for (const Row& row : rows) {
-    const Collection collection = outcome_of(row.source, row.attempt, row.host);
+    const Collection collection = judged(row.source, row.attempt, row.host);
     CHECK(collection.error == "");
     CHECK(collection.ruleset);
   }
 }
 
-TEST_CASE("the variant is what the command is, else what the dump says") {
+TEST_CASE("the backend is what the command is, else what the dump says") {
   Ruleset says_legacy;
-  says_legacy.variant = Backend::legacy;
-  const auto variant_of = [&](std::optional<Backend> command, const Ruleset& ruleset) {
-    return outcome_of({}, attempt_with(command, exited(0), ruleset), root).ruleset->variant;
+  says_legacy.backend = Backend::legacy;
+  const auto backend_of = [&](std::optional<Backend> command, const Ruleset& ruleset) {
+    return judged({}, attempt_with(command, exited(0), ruleset), root).ruleset->backend;
   };
-  CHECK(variant_of(Backend::nft, says_legacy) == Backend::nft);
-  CHECK(variant_of({}, says_legacy) == Backend::legacy);
-  CHECK(variant_of({}, {}) == std::nullopt);
+  CHECK(backend_of(Backend::nft, says_legacy) == Backend::nft);
+  CHECK(backend_of({}, says_legacy) == Backend::legacy);
+  CHECK(backend_of({}, {}) == std::nullopt);
 }
 
 TEST_CASE("a source without a command") {
   const auto fails = [](const Source& source, const Host& host, bool may_be_missing) {
-    Attempt attempt = attempt_with({}, End{{}, "no such"});
+    Attempt attempt = attempt_with({}, SubprocessResult{{}, "no such"});
     attempt.path.clear();
-    const Collection collection = outcome_of(source, std::move(attempt), host, may_be_missing);
-    CHECK(collection.error == "no such");
+    const Collection collection = judged(source, std::move(attempt), host, may_be_missing);
+    CHECK(collection.error == (collection.ruleset ? "" : "no such"));
     return !collection.ruleset;
   };
   CHECK(!fails(legacy, root, true));
@@ -227,9 +242,10 @@ TEST_CASE("a source without a command") {
 }
 
 TEST_CASE("a command that fails on a kernel without its backend") {
-  const auto fails = [](const Source& source, End end, const Host& host, bool may_be_missing) {
+  const auto fails = [](const Source& source, SubprocessResult end, const Host& host,
+                        bool may_be_missing) {
     Attempt attempt = attempt_with(source.backend, std::move(end), ruleset_with({"filter"}));
-    const Collection collection = outcome_of(source, std::move(attempt), host, may_be_missing);
+    const Collection collection = judged(source, std::move(attempt), host, may_be_missing);
     if (collection.ruleset) CHECK(collection.ruleset->tables.empty());
     return !collection.ruleset;
   };
@@ -240,23 +256,24 @@ TEST_CASE("a command that fails on a kernel without its backend") {
   CHECK(fails(nft, exited(1), with_nft_tables, true));
   CHECK(fails(legacy, exited(1), root_with_legacy_tables, true));
   CHECK(fails(nft, exited(1), nobody, true));
-  CHECK(fails(nft, End{}, root, true));
-  CHECK(fails(nft, End{{}, "no memory"}, root, true));
+  CHECK(fails(nft, SubprocessResult{}, root, true));
+  CHECK(fails(nft, SubprocessResult{{}, "no memory"}, root, true));
 }
 
 TEST_CASE("tables of the host that no source shows") {
-  const auto of = [](const Source& source, std::optional<Backend> variant, const Ruleset& ruleset) {
-    return outcome_of(source, attempt_with(variant, exited(0), ruleset), root);
+  const auto read = [](const Source& source, std::optional<Backend> backend, Ruleset ruleset) {
+    return of(source, attempt_with(backend, exited(0), std::move(ruleset)));
   };
   Ruleset cannot_show_filter;
   cannot_show_filter.incompatible_tables = {"filter"};
-  const Collection nothing = of(nft, Backend::nft, {});
-  const Collection of_nft = of(nft, Backend::nft, ruleset_with({"filter"}));
-  const Collection of_incompatible = of(nft, Backend::nft, cannot_show_filter);
-  const Collection of_plain = of({}, std::nullopt, ruleset_with({"filter"}));
-  const Collection of_legacy = of(legacy, Backend::legacy, ruleset_with({"filter"}));
-  const Collection of_ipv6 = of({Family::ipv6, {}}, Backend::nft, ruleset_with({"filter"}));
-  const Collection of_failed = outcome_of(nft, attempt_with(Backend::nft, exited(1)), root);
+  const Attempt nothing = read(nft, Backend::nft, {});
+  const Attempt of_nft = read(nft, Backend::nft, ruleset_with({"filter"}));
+  const Attempt of_incompatible = read(nft, Backend::nft, cannot_show_filter);
+  const Attempt of_plain = read({}, std::nullopt, ruleset_with({"filter"}));
+  const Attempt of_legacy = read(legacy, Backend::legacy, ruleset_with({"filter"}));
+  const Source ipv6_nft{Family::ipv6, Backend::nft};
+  const Attempt of_ipv6 = read(ipv6_nft, Backend::nft, ruleset_with({"filter"}));
+  const Attempt of_failed = of(nft, attempt_with(Backend::nft, exited(1)));
 
   const auto table = [](std::string family, std::string name) {
     return KernelTable{std::move(family), std::move(name), false, true, ""};
@@ -271,7 +288,7 @@ TEST_CASE("tables of the host that no source shows") {
                               dormant}};
   using Names = std::vector<std::string>;
   struct Row {
-    std::vector<Collection> collections;
+    std::vector<Attempt> attempts;
     Host host;
     std::optional<Names> legacy;
     std::optional<Names> nft;
@@ -297,9 +314,8 @@ TEST_CASE("tables of the host that no source shows") {
        Names{},
        Names{"inet a", "netdev b", "bridge c", "arp d", "ip6 f"}},
   };
-  for (Row row : rows) {
-    find_unshown_tables(row.collections, row.host);
-    auto& unshown = row.collections.front().unshown_tables;
+  for (const Row& row : rows) {
+    auto unshown = judge({row.attempts, row.host}, limit, true).front().unshown_tables;
     CHECK(unshown.contains(Backend::legacy) == row.legacy.has_value());
     CHECK(unshown.contains(Backend::nft) == row.nft.has_value());
     CHECK(unshown[Backend::legacy] == row.legacy.value_or(Names{}));
@@ -326,12 +342,11 @@ TEST_CASE("unshown tables are named once, a line for each reason") {
 
 TEST_CASE("white space in a chain's name fails the source that shows it") {
   const Host host = {{none, none}, {{{"ip", "filter", false, false, "a b"}}}, {}};
-  const auto is_failed = [&](const Source& source, Backend variant, const char* table) {
-    std::vector<Collection> collections = {
-        outcome_of(source, attempt_with(variant, exited(0), ruleset_with({table})), root)};
-    fail_spaced_chains(collections, host);
-    CHECK(collections[0].ruleset.has_value() == collections[0].error.empty());
-    return !collections[0].ruleset;
+  const auto is_failed = [&](const Source& source, Backend backend, const char* table) {
+    const Collection collection =
+        judged(source, attempt_with(backend, exited(0), ruleset_with({table})), host);
+    CHECK(collection.ruleset.has_value() == collection.error.empty());
+    return !collection.ruleset;
   };
   CHECK(is_failed(nft, Backend::nft, "filter"));
   CHECK(is_failed({}, Backend::nft, "filter"));
@@ -341,37 +356,44 @@ TEST_CASE("white space in a chain's name fails the source that shows it") {
 }
 
 TEST_CASE("no tables in any source") {
-  const auto collections_with = [](const Ruleset& ruleset) {
-    std::vector<Collection> collections(1);
-    collections[0].name = "iptables-nft-save";
-    collections[0].ruleset = ruleset;
-    collections[0].ruleset->variant = Backend::nft;
-    collections[0].warnings = {"iptables-nft-save: look out"};
-    collections[0].unshown_tables = {{Backend::nft, {"inet a"}}};
-    return collections;
+  const Host host{{none, none}, {{{"inet", "a", false, true, ""}}}, {}};
+  const auto judge_all = [&](std::vector<Attempt> attempts, bool allow_empty = false) {
+    return judge({std::move(attempts), host}, limit, allow_empty);
   };
-  auto empty = collections_with({});
-  require_tables(empty);
-  CHECK(!empty[0].ruleset);
-  CHECK(empty[0].warnings.empty());
+  const Attempt empty = of(nft, attempt_with(Backend::nft, exited(0), {}, "look out\n"));
+  const Collection failed = judge_all({empty}).front();
+  CHECK(!failed.ruleset);
+  CHECK(failed.warnings.empty());
   CHECK(
-      empty[0].error ==
+      failed.error ==
       "iptables-nft-save: no tables (--allow-empty makes that a success); iptables-nft-save: look "
       "out; nft tables that are not counted (nft list ruleset): inet a");
+  CHECK(judge_all({empty}, true).front().ruleset);
 
-  auto not_run = collections_with({});
-  not_run[0].error = "no such command";
-  require_tables(not_run);
-  CHECK(not_run[0].error.starts_with("no such command; "));
+  Attempt not_run = of(legacy, attempt_with({}, SubprocessResult{{}, "no such command"}));
+  not_run.path.clear();
+  CHECK(judge_all({not_run, empty}).front().error.starts_with("no such command; "));
+  CHECK(judge_all({not_run, empty}, true).front().ruleset);
 
   Ruleset incompatible;
   incompatible.incompatible_tables = {"nat"};
   for (const Ruleset& ruleset : {ruleset_with({"filter"}), incompatible}) {
-    auto shown = collections_with(ruleset);
-    require_tables(shown);
-    CHECK(shown[0].ruleset);
-    CHECK(shown[0].error == "");
+    const Attempt shown = of(nft, attempt_with(Backend::nft, exited(0), ruleset));
+    for (const Collection& collection : judge_all({not_run, empty, shown})) {
+      CHECK(collection.ruleset);
+      CHECK(collection.error == "");
+    }
   }
+}
+
+TEST_CASE("where nothing could be read, every source fails for that reason") {
+  const auto collections = judge(evidence_of_failure({legacy, nft}, "out of memory"), limit, true);
+  REQUIRE(collections.size() == 2);
+  for (const Collection& collection : collections) {
+    CHECK(!collection.ruleset);
+    CHECK(collection.error == "out of memory");
+  }
+  CHECK(collections[1].source.backend == Backend::nft);
 }
 
 }  // namespace iptables_exporter

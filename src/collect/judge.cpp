@@ -1,0 +1,221 @@
+#include "collect/judge.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "collect/family.h"
+
+namespace iptables_exporter {
+namespace {
+
+/// What the command wrote to stderr, one line an element.
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    if (!line.empty()) lines.emplace_back(line);
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+  }
+  return lines;
+}
+
+void warn_of_stderr(Collection& collection, std::string_view text) {
+  for (const std::string& line : lines_of(text)) {
+    // The kernel tells us, and whether there is anything in them.
+    if (line.find("legacy tables present") != std::string::npos) continue;
+    collection.warnings.push_back(fmt::format("{}: {}", collection.name, line));
+  }
+}
+
+/// Whether packets of the source's family meet it. They may meet inet, netdev, bridge and arp.
+bool concerns(const KernelTable& table, const Source& source) {
+  const FamilyFacts& own = facts_of(family_of(source));
+  return std::none_of(families.begin(), families.end(), [&](const FamilyFacts& one) {
+    return &one != &own && one.nft_name == table.family;
+  });
+}
+
+/// Whether the collection has this table, or names it as incompatible.
+bool shows(const Collection& collection, Backend backend, const KernelTable& table) {
+  if (!collection.ruleset || collection.ruleset->backend.value_or(backend) != backend) return false;
+  if (table.family != facts_of(family_of(collection.source)).nft_name) return false;
+  const auto& tables = collection.ruleset->tables;
+  const auto& incompatible = collection.ruleset->incompatible_tables;
+  return std::any_of(tables.begin(), tables.end(),
+                     [&](const Table& shown) { return shown.name == table.name; }) ||
+         std::find(incompatible.begin(), incompatible.end(), table.name) != incompatible.end();
+}
+
+/// Why the source failed, or nothing if it did not.
+std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit& limit) {
+  const auto& [collection, path, backend, result, parse_error, watched, is_repeated] = attempt;
+  const bool is_late = !result.status && result.failure.empty();
+  if (is_disturbed(attempt) || (is_repeated && is_late)) {
+    return fmt::format(
+        "{}: somebody was changing legacy tables, whose counters may read 0 meanwhile, whenever "
+        "they were read within {} seconds (--timeout): see who opens or holds xtables.lock "
+        "(fuser /run/xtables.lock), or allow more time",
+        collection.name, limit.timeout.count());
+  }
+  if (result.status != 0) {
+    std::string failure = result.failure;
+    if (is_late) {
+      // Of nft, it begins again whenever anything in nf_tables was changed meanwhile.
+      failure =
+          fmt::format("{} did not end within {} seconds (--timeout) and was killed{}",
+                      collection.name, limit.timeout.count(),
+                      backend == Backend::nft ? "; nf_tables kept changing, or is too large" : "");
+    }
+    const auto lines = lines_of(result.stderr_text);
+    if (!lines.empty()) failure += fmt::format(": {}", fmt::join(lines, "; "));
+    return failure + privileges_hint(host.privileges, backend, result.stderr_text);
+  }
+  if (!collection.ruleset) return fmt::format("{}: {}", collection.name, parse_error);
+  // Without the right to read the names of legacy tables, the legacy command prints nothing and
+  // exits with 0.
+  const auto& kernel = host.tables(Backend::legacy, collection.source);
+  if (backend == Backend::legacy && collection.ruleset->tables.empty() &&
+      (!kernel || !kernel->empty())) {
+    return fmt::format("{}: printed nothing, though the kernel may hold legacy tables{}",
+                       collection.name,
+                       privileges_hint(host.privileges, backend, "permission denied"));
+  }
+  // Only netlink lets white space through, which can look like other chains, rules and tables.
+  for (const KernelTable& table : host.nft.value_or(std::vector<KernelTable>())) {
+    if (table.spaced_chain.empty() || !shows(collection, Backend::nft, table)) continue;
+    return fmt::format(
+        "{}: a chain of table {} has white space in its name, which may hide others: {}",
+        collection.name, table.name, table.spaced_chain);
+  }
+  return "";
+}
+
+/// Whether it is the backend that is missing, not the source that failed.
+bool is_missing(const Attempt& attempt, const Host& host) {
+  const Source& source = attempt.collection.source;
+  const KernelTables& kernel = host.tables(*source.backend, source);
+  const bool fails = attempt.result.status.value_or(0) != 0;
+  return kernel && (attempt.path.empty() || (fails && kernel->empty()));
+}
+
+void fail(Collection& collection, std::string why) {
+  collection.error = std::move(why);
+  collection.ruleset.reset();
+  collection.warnings.clear();
+}
+
+bool shows_nothing(const Collection& collection) {
+  return collection.ruleset && collection.ruleset->tables.empty() &&
+         collection.ruleset->incompatible_tables.empty();
+}
+
+/// What only all sources together say: which tables that filter none of them shows.
+void find_unshown_tables(std::vector<Collection>& collections, const Host& host) {
+  for (Collection& collection : collections) {
+    for (const Backend backend : {Backend::legacy, Backend::nft}) {
+      const auto& kernel = host.tables(backend, collection.source);
+      if (!kernel) continue;
+      std::vector<std::string>& unshown = collection.unshown_tables[backend];
+      for (const KernelTable& table : *kernel) {
+        const auto shows_it = [&](const Collection& other) { return shows(other, backend, table); };
+        if (table.filters && !table.is_dormant && concerns(table, collection.source) &&
+            std::none_of(collections.begin(), collections.end(), shows_it)) {
+          unshown.push_back(fmt::format("{} {}", table.family, table.name));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+bool is_disturbed(const Attempt& attempt) {
+  const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
+  if (attempt.watched != Watched::disturbed || !ruleset || attempt.result.status != 0) return false;
+  // Where nobody can know what it read, it may have been legacy tables.
+  const auto backend = attempt.backend ? attempt.backend : ruleset->backend;
+  return backend != Backend::nft && !ruleset->tables.empty();
+}
+
+Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why) {
+  Evidence evidence;
+  for (const Source& source : sources) {
+    Attempt& attempt = evidence.attempts.emplace_back();
+    attempt.collection.source = source;
+    attempt.result.failure = why;
+  }
+  return evidence;
+}
+
+std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool allow_empty) {
+  auto& [attempts, host] = evidence;
+  const auto has_command = [](const Attempt& attempt) { return !attempt.path.empty(); };
+  const bool one_may_be_missing =
+      attempts.front().collection.source.backend != attempts.back().collection.source.backend &&
+      std::any_of(attempts.begin(), attempts.end(), has_command);
+
+  std::vector<Collection> collections;
+  std::vector<std::string> failures;  // also of those that are missing
+  for (Attempt& attempt : attempts) {
+    Collection& collection = attempt.collection;
+    if (attempt.backend && collection.ruleset) collection.ruleset->backend = attempt.backend;
+    failures.push_back(failure_of(attempt, host, limit));
+    if (one_may_be_missing && is_missing(attempt, host)) {
+      collection.ruleset.emplace();
+    } else if (!failures.back().empty()) {
+      fail(collection, failures.back());
+    } else {
+      if (attempt.watched && collection.ruleset->backend == Backend::legacy) {
+        collection.legacy_read_protected =
+            attempt.watched == Watched::undisturbed || collection.ruleset->tables.empty();
+      }
+      warn_of_stderr(collection, attempt.result.stderr_text);
+    }
+    collections.push_back(std::move(collection));
+  }
+  find_unshown_tables(collections, host);
+
+  if (allow_empty || !std::all_of(collections.begin(), collections.end(), shows_nothing)) {
+    return collections;
+  }
+  for (std::size_t i = 0; i < collections.size(); ++i) {
+    std::string why = failures[i];
+    if (why.empty()) {
+      why = fmt::format("{}: no tables (--allow-empty makes that a success)", collections[i].name);
+    }
+    for (const std::string& warning : collections[i].warnings) why += "; " + warning;
+    for (const std::string& line : messages_of_unshown_tables({collections[i]})) why += "; " + line;
+    fail(collections[i], std::move(why));
+  }
+  return collections;
+}
+
+std::vector<std::string> messages_of_unshown_tables(const std::vector<Collection>& collections) {
+  std::map<std::string_view, std::set<std::string>> tables_by_reason;
+  for (const Collection& collection : collections) {
+    if (!collection.ruleset) continue;
+    for (const std::string& table : collection.ruleset->incompatible_tables) {
+      tables_by_reason["tables that only nft can show whole (nft list ruleset)"].insert(
+          fmt::format("{} of {}", table, collection.name));
+    }
+    for (const auto& [backend, tables] : collection.unshown_tables) {
+      tables_by_reason[backend == Backend::nft
+                           ? "nft tables that are not counted (nft list ruleset)"
+                           : "legacy tables that are not counted (iptables-legacy-save)"]
+          .insert(tables.begin(), tables.end());
+    }
+  }
+  std::vector<std::string> lines;
+  for (const auto& [reason, tables] : tables_by_reason) {
+    if (!tables.empty()) lines.push_back(fmt::format("{}: {}", reason, fmt::join(tables, ", ")));
+  }
+  return lines;
+}
+
+}  // namespace iptables_exporter

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/signals.h"
+#include "collect/capabilities.h"
+#include "collect/kernel_tables.h"
+#include "collect/legacy_lock.h"
+#include "collect/subprocess.h"
+#include "model/collection.h"
+#include "model/source.h"
+
+namespace iptables_exporter {
+
+// Whether a source failed is decided here and nowhere else, with what its command, the text, the
+// kernel and the other sources say side by side. Pure: all of that is handed in.
+
+/// What the kernel and this process's rights say, whatever the commands print.
+struct Host {
+  std::array<KernelTables, 2> legacy = {};  // by Family
+  KernelTables nft = {};                    // of all families
+  Privileges privileges = {};
+
+  const KernelTables& tables(Backend backend, const Source& source) const {
+    return backend == Backend::nft ? nft : legacy[static_cast<std::size_t>(family_of(source))];
+  }
+};
+
+/// The last attempt to read a source, and the collection that it becomes. That has a ruleset where
+/// what was read is a whole dump.
+struct Attempt {
+  Collection collection;
+  std::string path = {};                // of the command; empty: none was run
+  std::optional<Backend> backend = {};  // of the command; absent: only the dump may tell
+  SubprocessResult result = {};
+  std::string parse_error = {};
+  std::optional<Watched> watched = {};  // absent: the kernel was not read
+  bool is_repeated = false;             // all before this one were disturbed
+};
+
+/// Whether counters that it read may be zeros of a change that was going on.
+bool is_disturbed(const Attempt& attempt);
+
+/// All that is known of a run.
+struct Evidence {
+  std::vector<Attempt> attempts;  // one for each source
+  Host host = {};
+};
+
+/// That nothing could be read, for the reason `why`.
+Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why);
+
+/// What became of each source. It failed if its command did, if its dump is not whole, may be
+/// forged or hold counters of a change, or if it cannot see what the kernel has; and all fail if
+/// none shows a table, nor names one that it cannot show, unless `allow_empty`.
+///
+/// Of two backends, one may be missing. It is an empty success where it is known what the kernel
+/// has of it (which is unshown then), but there is no command; and where the command fails and the
+/// kernel has nothing of it.
+std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool allow_empty);
+
+/// For those who do not read the metric: each reason why tables are not counted, and the tables.
+std::vector<std::string> messages_of_unshown_tables(const std::vector<Collection>& collections);
+
+}  // namespace iptables_exporter
