@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/signals.h"
 #include "model/source.h"
 
 namespace iptables_exporter {
@@ -23,8 +24,9 @@ struct KernelTable {
 /// All of a backend's. Absent: this process may not know them.
 using KernelTables = std::optional<std::vector<KernelTable>>;
 
-/// Of every family. It takes CAP_NET_ADMIN.
-KernelTables nft_tables();
+/// Of every family, as they are at one moment. Absent, too, where they do not stop changing, and
+/// where the answer does not end before the deadline. It takes CAP_NET_ADMIN.
+KernelTables nft_tables(Clock::time_point deadline);
 
 /// The kernel makes a table when something first looks at it.
 KernelTables legacy_tables(Family family);

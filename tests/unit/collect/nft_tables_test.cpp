@@ -1,42 +1,22 @@
-#include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netlink.h>
 
 #include <cerrno>
+#include <ctime>
 #include <ostream>
 #include <system_error>
 
 #include "collect/kernel_tables.h"
+#include "collect/netlink_messages.h"
 
 namespace iptables_exporter {
 namespace {
 
-using namespace std::string_literals;
-
-template <typename Number>
-std::string bytes_of(Number number) {
-  return {reinterpret_cast<const char*>(&number), sizeof number};
-}
-std::string u16(unsigned number) { return bytes_of(static_cast<std::uint16_t>(number)); }
-std::string u32(unsigned number) { return bytes_of(number); }
-std::string be32(unsigned number) { return u32(htonl(number)); }
-
-std::string attribute(unsigned type, const std::string& value) {
-  return u16(static_cast<unsigned>(value.size()) + 4) + u16(type) + value +
-         std::string(-value.size() % 4, '\0');
-}
+using namespace netlink;
 
 constexpr unsigned new_table = 0x0A00;
 constexpr unsigned new_chain = 0x0A03;
-constexpr unsigned done = 3;
-constexpr unsigned error = 2;
-
-std::string message(unsigned type, const std::string& body, unsigned flags = 2,
-                    unsigned request = 7) {
-  return u32(static_cast<unsigned>(body.size()) + 16) + u16(type) + u16(flags) + u32(request) +
-         u32(99) + body;
-}
 
 std::string table(char family, const std::string& name, unsigned flags = 0) {
   return message(new_table, family + "\0\0\1"s + attribute(NFTA_TABLE_NAME, name + '\0') +
@@ -116,6 +96,33 @@ TEST_CASE("white space in a chain's name") {
     CHECK(read(table(2, "t") + chain(2, "t", name, used(0)))[0].spaced_chain == name);
   }
   CHECK(read(table(2, "t") + chain(2, "t", "a\x85\xC2\xA0", used(0)))[0].spaced_chain == "");
+}
+
+TEST_CASE("the chains of the last of many tables are read as soon as those of the first") {
+  constexpr int many = 3000;
+  std::string tables;
+  for (int i = 0; i < many; ++i) tables += table(1, "t" + std::to_string(i));
+  const auto cpu_time = [&](const std::string& name) {
+    std::string chains;
+    for (int i = 0; i < 10 * many; ++i) chains += chain(1, name, "c", used(0));
+    const std::string datagram = tables + chains;
+    const std::clock_t started = std::clock();
+    CHECK(read(datagram).size() == many);
+    return std::clock() - started;
+  };
+  const std::clock_t of_first = cpu_time("t0");
+  CHECK(cpu_time("t" + std::to_string(many - 1)) < 10 * of_first);
+}
+
+TEST_CASE("chains in any order are of their tables") {
+  std::string chains;
+  for (const std::string name : {"c", "a", "b", "a", "a", "c", "b"}) {
+    chains += chain(1, name, "x", base(name == "b" ? 0 : 1) + used(0));
+  }
+  const auto tables = read(table(1, "a") + table(1, "b") + table(1, "c") + chains);
+  CHECK(!tables[0].filters);
+  CHECK(tables[1].filters);
+  CHECK(!tables[2].filters);
 }
 
 TEST_CASE("the end of a dump") {

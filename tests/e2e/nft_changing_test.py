@@ -1,0 +1,48 @@
+"""What the kernel says of nf_tables where that never is of one moment, or takes too long to tell."""
+
+from __future__ import annotations
+
+from oracle import labels
+from support import ExporterTestCase, Network, Run, main, netfilter, no_sanitizer, syscall_injection, unshown
+
+OTHER = b"""
+table inet other {
+    chain c {
+        type filter hook input priority 0; policy drop;
+    }
+}
+"""
+KNOWN = {labels(backend="nft"): "1"}
+
+
+class NfTablesThatChange(ExporterTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.network = self.enterContext(Network("nft"))
+        self.network.iptables("-A", "INPUT", "-j", "ACCEPT")
+        self.network.run("nft", "-f", "-", stdin=OTHER)
+
+    def export(self, injected: str, *arguments: str) -> Run:
+        trace = ("strace", "-o/dev/null", f"-einject=recvfrom:{injected}", "--")
+        return self.network.export("--backend", "nft", *arguments, before=trace)
+
+    def test_for_a_while(self) -> None:
+        run = self.export("error=EINTR:when=1..6")
+        self.assertEqual((run.status, unshown(run.metrics, "nft")), (0, KNOWN), run)
+
+    def test_for_ever(self) -> None:
+        """The run ends, and says nothing of what it does not know."""
+        for arguments in ((), ("--timeout", "0.5")):
+            run = self.export("error=EINTR", *arguments)
+            self.assertEqual((run.status, unshown(run.metrics, "nft")), (0, {}), run)
+
+    def test_an_answer_that_takes_too_long(self) -> None:
+        """Two dumps are read by four calls at least."""
+        run = self.export("delay_enter=300000", "--timeout", "100")
+        self.assertEqual((run.status, unshown(run.metrics, "nft")), (0, KNOWN), run)
+        run = self.export("delay_enter=1000000", "--timeout", "3")
+        self.assertEqual((run.status, unshown(run.metrics, "nft")), (0, {}), run)
+
+
+if __name__ == "__main__":
+    main(netfilter, syscall_injection, no_sanitizer)
