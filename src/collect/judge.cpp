@@ -52,6 +52,19 @@ bool shows(const Collection& collection, Backend backend, const KernelTable& tab
          std::find(incompatible.begin(), incompatible.end(), table.name) != incompatible.end();
 }
 
+/// A table of nft with a rule that holds a newline, or nullptr.
+const Table* table_that_spans_lines(const Ruleset& ruleset) {
+  if (ruleset.backend == Backend::legacy) return nullptr;
+  for (const Table& table : ruleset.tables) {
+    for (const Chain& chain : table.chains) {
+      for (const Rule& rule : chain.rules) {
+        if (rule.text.find('\n') != std::string::npos) return &table;
+      }
+    }
+  }
+  return nullptr;
+}
+
 /// Why the source failed, or nothing if it did not.
 std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit& limit) {
   const auto& [collection, path, backend, result, parse_error, watched, is_repeated] = attempt;
@@ -93,7 +106,13 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
         "{}: a chain of table {} has white space in its name, which may hide others: {}",
         collection.name, table.name, table.spaced_chain);
   }
-  return "";
+  const Table* const spanned =
+      path.empty() || host.nft ? nullptr : table_that_spans_lines(*collection.ruleset);
+  if (spanned == nullptr) return "";
+  return fmt::format(
+      "{}: a rule of table {} spans lines, and the kernel did not say whether a chain's name hides "
+      "rules there (nf_tables kept changing, or may not be asked)",
+      collection.name, spanned->name);
 }
 
 /// Whether it is the backend that is missing, not the source that failed.

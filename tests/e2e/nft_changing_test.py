@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oracle import labels
-from support import ExporterTestCase, Network, Run, main, netfilter, no_sanitizer, syscall_injection, unshown
+from support import ExporterTestCase, Network, Run, main, netfilter, no_sanitizer, syscall_injection, unshown, value
 
 OTHER = b"""
 table inet other {
@@ -35,6 +35,27 @@ class NfTablesThatChange(ExporterTestCase):
         for arguments in ((), ("--timeout", "0.5")):
             run = self.export("error=EINTR", *arguments)
             self.assertEqual((run.status, unshown(run.metrics, "nft")), (0, {}), run)
+
+    def test_for_ever_with_a_rule_that_spans_lines(self) -> None:
+        """A chain's name that holds a blank and a quote makes such a rule of all that follow."""
+        never = "error=EINTR"
+        self.network.iptables("-A", "OUTPUT", "-m", "comment", "--comment", "one\ntwo")
+        self.assertEqual(self.export("error=EINTR:when=1..6").status, 0)
+        run = self.export(never)
+        self.assertEqual(value(run.metrics, "iptables_scrape_success", labels(backend="nft")), "0")
+        self.assertEqual(run.status, 1, run)
+        self.assert_says(
+            run,
+            "error: iptables-nft-save: a rule of table filter spans lines, and the kernel did not say whether "
+            "a chain's name hides rules there (nf_tables kept changing, or may not be asked)",
+        )
+        # Legacy tables do not depend on it, nor does what was saved.
+        self.network.run("iptables-legacy", "-A", "OUTPUT", "-m", "comment", "--comment", "one\ntwo")
+        trace = ("strace", "-o/dev/null", f"-einject=recvfrom:{never}", "--")
+        self.assertEqual(self.network.export("--backend", "legacy", before=trace).status, 0)
+        saved = self.directory / "saved"
+        saved.write_bytes(self.network.save())
+        self.assertEqual(self.network.export("--input", saved).status, 0)
 
     def test_an_answer_that_takes_too_long(self) -> None:
         """Two dumps are read by four calls at least."""
