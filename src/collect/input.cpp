@@ -12,6 +12,7 @@
 
 #include "base/file_io.h"
 #include "base/signals.h"
+#include "base/text.h"
 #include "collect/collector.h"
 #include "dump/save_parser.h"
 
@@ -59,8 +60,8 @@ Evidence read_dump(const std::string& path, const Source& source, const TimeLimi
     if (collection.ruleset) {
       attempt.result.status = 0;
     } else {
-      attempt.result.failure = fmt::format("{}: did not end within {} seconds (--timeout)",
-                                           collection.name, limit.timeout.count());
+      attempt.result.failure = fmt::format("{}: did not end within {} (--timeout)", collection.name,
+                                           counted(limit.timeout.count(), "second"));
     }
   } catch (const std::system_error& error) {
     attempt.result.failure = error.what();

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/text.h"
 #include "collect/family.h"
 
 namespace iptables_exporter {
@@ -65,45 +66,49 @@ const Table* table_that_spans_lines(const Ruleset& ruleset) {
   return nullptr;
 }
 
-/// Why the source failed, or nothing if it did not.
+constexpr std::string_view no_counters = "; no counters are written";
+
+/// Why the source failed, what that means and what to do; empty if it did not fail.
 std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit& limit) {
   const auto& [collection, path, backend, result, parse_error, watched, is_repeated] = attempt;
   const bool is_late = !result.status && result.failure.empty();
   if (is_disturbed(attempt) || (is_repeated && is_late)) {
     return fmt::format(
-        "{}: somebody was changing legacy tables, whose counters may read 0 meanwhile, whenever "
-        "they were read within {} seconds (--timeout): see who opens or holds xtables.lock "
-        "(fuser /run/xtables.lock), or allow more time",
-        collection.name, limit.timeout.count());
+        "{}: legacy tables kept changing for {} (--timeout); counters read during a change may be "
+        "0, so none are written: see who opens or holds xtables.lock (fuser /run/xtables.lock), or "
+        "allow more time",
+        collection.name, counted(limit.timeout.count(), "second"));
   }
   if (result.status != 0) {
-    std::string failure = result.failure;
-    if (is_late) {
-      // Of nft, it begins again whenever anything in nf_tables was changed meanwhile.
-      failure =
-          fmt::format("{} did not end within {} seconds (--timeout) and was killed{}",
-                      collection.name, limit.timeout.count(),
-                      backend == Backend::nft ? "; nf_tables kept changing, or is too large" : "");
-    }
+    std::string failure =
+        is_late ? fmt::format("{} did not end within {} (--timeout) and was killed",
+                              collection.name, counted(limit.timeout.count(), "second"))
+                : result.failure;
     const auto lines = lines_of(result.stderr_text);
     if (!lines.empty()) failure += fmt::format(": {}", fmt::join(lines, "; "));
+    failure += no_counters;
+    // It begins again whenever anything in nf_tables changed while it read.
+    if (is_late && backend == Backend::nft) failure += ": see what changes nf_tables (nft monitor)";
     return failure + privileges_hint(host.privileges, backend, result.stderr_text);
   }
-  if (!collection.ruleset) return fmt::format("{}: {}", collection.name, parse_error);
+  if (!collection.ruleset) {
+    return fmt::format("{}: {}{}", collection.name, parse_error, no_counters);
+  }
   // Without the right to read the names of legacy tables, the legacy command prints nothing and
   // exits with 0.
   const auto& kernel = host.tables(Backend::legacy, collection.source);
   if (backend == Backend::legacy && collection.ruleset->tables.empty() &&
       (!kernel || !kernel->empty())) {
-    return fmt::format("{}: printed nothing, though the kernel may hold legacy tables{}",
-                       collection.name,
+    return fmt::format("{}: printed nothing, though the kernel may hold legacy tables{}{}",
+                       collection.name, no_counters,
                        privileges_hint(host.privileges, backend, "permission denied"));
   }
   // Only netlink lets white space through, which can look like other chains, rules and tables.
   for (const KernelTable& table : host.nft.value_or(std::vector<KernelTable>())) {
     if (table.spaced_chain.empty() || !shows(collection, Backend::nft, table)) continue;
     return fmt::format(
-        "{}: a chain of table {} has white space in its name, which may hide others: {}",
+        "{}: a chain of table {} has white space in its name, so rules may be hidden; no counters "
+        "are written: rename the chain {}",
         collection.name, table.name, table.spaced_chain);
   }
   const Table* const spanned =
@@ -111,8 +116,8 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
   if (spanned == nullptr) return "";
   return fmt::format(
       "{}: a rule of table {} spans lines, and the kernel did not say whether a chain's name hides "
-      "rules there (nf_tables kept changing, or may not be asked)",
-      collection.name, spanned->name);
+      "rules there (nf_tables kept changing, or there is no permission to ask){}",
+      collection.name, spanned->name, no_counters);
 }
 
 /// Whether it is the backend that is missing, not the source that failed.

@@ -57,8 +57,9 @@ void Messages::illustrate(std::string_view line) { print(Severity::error, "", li
 
 void Messages::finish() {
   if (left_out_ == 0 || is_stuck_) return;
-  write_in_time(fmt::format("{}iptables_exporter: warning: {} more messages are left out\n",
-                            priority_of(Severity::warning), left_out_));
+  write_in_time(fmt::format("{}iptables_exporter: warning: {} left out\n",
+                            priority_of(Severity::warning),
+                            counted(static_cast<double>(left_out_), "more message")));
 }
 
 void Messages::print(Severity severity, std::string_view beginning, std::string_view text) {

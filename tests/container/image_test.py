@@ -140,7 +140,7 @@ class Image(ServedCase):
             lines = [process.stderr.readline() for _ in range(9)]
             process.terminate()
         self.assertGreater(sum(line == lines[0] for line in lines), 1, lines)
-        self.assertRegex(lines[0], rb"^iptables_exporter: error: .* it lacks CAP_NET_ADMIN")
+        self.assertRegex(lines[0], rb"^iptables_exporter: error: .* the command lacks CAP_NET_ADMIN")
         self.assertIn(b"iptables_scrape_success{", self.target.read_bytes())
 
     def test_what_does_not_heal_ends_it(self) -> None:

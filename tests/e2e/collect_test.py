@@ -209,7 +209,7 @@ class Collecting:
         self.network.iptables("-A", "INPUT", "-p", "tcp", "--dport", "22")
         no_effect = "warning: --label port has no effect: no --select, --sum-by or --hash names it"
         replaced = "warning: --label dport replaces the label of that name"
-        no_rule = "warning: no rule is matched by --select"
+        no_rule = "warning: no rule matches --select, so no rule series is written"
         port, dport = ("--label", "port=(22)"), ("--label", "dport=--dport (2)")
         for options, on_stdout in (
             (port, [no_effect]),
@@ -269,7 +269,7 @@ class Collecting:
                 self.assertRegex(
                     run.err.decode(),
                     rf"\Aiptables_exporter: error: iptables-{self.backend}-save[ :].*"
-                    rf"ermission denied.*; it lacks {lacks}: run as root or with ambient capabilities \(the "
+                    rf"ermission denied.*; the command lacks {lacks}: run as root or with ambient capabilities \(the "
                     r"systemd unit, setpriv --ambient-caps\); capabilities set with setcap are not passed to "
                     r"iptables-save\n\Z",
                 )

@@ -30,13 +30,13 @@ class Command(FaultCase):
                 run = self.export(path="/usr/bin:/bin")
         self.assert_collecting_failed(run, run.out)
         directories = "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-        self.assert_says(run, f"error: iptables-save is not in {directories}: install iptables")
+        self.assert_says(run, f"error: iptables-save is not in {directories} (install iptables); no counters are written")
 
     def test_not_executable(self) -> None:
         (self.bin / "iptables-save").chmod(0o644)
         with mounted(Path("/usr/sbin"), "--bind", str(self.bin)):
             run = self.export()
-        self.assert_collecting_failed(run, run.out, "/iptables-save is not executable\n")
+        self.assert_collecting_failed(run, run.out, "/iptables-save is not executable; no counters are written\n")
 
     def test_not_a_program(self) -> None:
         for junk in (b"\x7fELF junk", b"#!/nonexistent/interpreter\n", b""):
@@ -72,7 +72,7 @@ class Command(FaultCase):
         named = ("sh", "-c", 'JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2) exec "$@"', "sh")
         self.fake("exit 1")
         run = self.export(before=named)
-        self.assertEqual(run.err, b"<3>iptables_exporter: error: iptables-save exited with status 1\n")
+        self.assertEqual(run.err, b"<3>iptables_exporter: error: iptables-save exited with status 1; no counters are written\n")
         self.fake("echo look out >&2; dump")
         run = self.export(before=named)
         self.assertEqual(run.err, b"<4>iptables_exporter: warning: iptables-save: look out\n")
@@ -84,7 +84,7 @@ class Command(FaultCase):
         for stream in ("8:1", f"{device}:{inode}", "", "junk"):
             with self.subTest(stream):
                 run = self.export(variables={"JOURNAL_STREAM": stream})
-                self.assertEqual(run.err, b"iptables_exporter: error: iptables-save exited with status 1\n")
+                self.assertEqual(run.err, b"iptables_exporter: error: iptables-save exited with status 1; no counters are written\n")
 
     def test_killed_by_a_signal(self) -> None:
         before, during, after = "", f"head -c 100 {self.dump};", "dump;"

@@ -45,7 +45,7 @@ class Input(FaultCase):
             with self.subTest(what):
                 run = self.export(*arguments, "-o", self.target, "--timeout", "0.2", stdin=stdin)
                 self.assert_collecting_failed(run, self.target.read_bytes())
-                self.assert_says(run, f"error: {name}: did not end within 0.2 seconds (--timeout)")
+                self.assert_says(run, f"error: {name}: did not end within 0.2 seconds (--timeout); no counters are written")
         for descriptor in (terminal, typist, pipe, writer):
             os.close(descriptor)
 
@@ -53,7 +53,7 @@ class Input(FaultCase):
         pipe, writer = os.pipe()
         os.write(writer, DUMP)
         run = self.export("-i", "-", "--timeout", "0.2", stdin=pipe)
-        self.assert_collecting_failed(run, run.out, "stdin: did not end within 0.2 seconds (--timeout)")
+        self.assert_collecting_failed(run, run.out, "stdin: did not end within 0.2 seconds (--timeout); no counters are written")
         os.close(pipe)
         os.close(writer)
 

@@ -43,7 +43,7 @@ class NetworkNamespaces(ServedCase):
 
     def assert_fails(self, run: Run, name: str, message: str) -> None:
         self.assertEqual((run.status, run.err.count(b"\n")), (1, 1), run)
-        self.assert_says(run, f"error: {message}")
+        self.assert_says(run, f"error: {message}; no counters are written")
         success = run.metrics["iptables_scrape_success"].samples
         self.assertEqual(success, {(("netns", name),): "0"})
 

@@ -133,8 +133,8 @@ class Target(FaultCase):
                 os.chown(self.target, owner, owner, follow_symlinks=False)
                 run = self.export("-o", self.target, before=before)
                 message = (
-                    f"iptables_exporter: error: cannot replace {self.target}: it is a link to {target}; "
-                    "write there, or remove the link first\n"
+                    f"iptables_exporter: error: cannot replace {self.target}: it is a link to {target} "
+                    "(write there, or remove the link); the old file stays as it is\n"
                 )
                 self.assertEqual((run.status, run.err.decode()), (3, message))
                 self.assertEqual(os.readlink(self.target), str(target))

@@ -96,7 +96,7 @@ class OfTheFile(ExporterTestCase):
             with self.given(gift):
                 run = self.network.export("-i", "/etc/shadow", before=NOBODY)
                 self.assertEqual(run.status, 1, run)
-                self.assert_says(run, "error: cannot open /etc/shadow: Permission denied")
+                self.assert_says(run, "error: cannot open /etc/shadow: Permission denied; no counters are written")
 
     def test_output_to_others(self) -> None:
         (self.directory / "dump.save").write_bytes(b"*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n")
@@ -122,7 +122,7 @@ class OfTheFile(ExporterTestCase):
         self.network.iptables("-A", "INPUT")
         without = self.network.export("--backend", "nft", before=NOBODY)
         self.assertEqual(without.status, 1, without)
-        self.assert_messages(without, f"; it lacks CAP_NET_ADMIN: {HINT}\n")
+        self.assert_messages(without, f"; the command lacks CAP_NET_ADMIN: {HINT}\n")
         for gift in GIFTS:
             with self.given(gift):
                 run = self.network.export("--backend", "nft", before=NOBODY)
@@ -168,9 +168,9 @@ class OfTheCommand(ExporterTestCase):
         with_both = nobody_with("net_admin", "net_raw")
         self.assert_success(self.network.export(*nft))
         self.assert_success(self.network.export(*nft, before=with_both))
-        lacks = f"Can't open socket to ipset.; it lacks CAP_NET_RAW: {HINT}\n"
+        lacks = f"Can't open socket to ipset.; no counters are written; the command lacks CAP_NET_RAW: {HINT}\n"
         self.assert_fails(lacks, *nft, before=nobody_with("net_admin"))
-        needs = "Can't open socket to ipset.; for ipsets it needs AF_INET (RestrictAddressFamilies=)\n"
+        needs = "Can't open socket to ipset.; no counters are written; for ipsets the command needs AF_INET (RestrictAddressFamilies=)\n"
         self.assert_fails(needs, *nft, before=with_both, preexec_fn=deny_af_inet)
 
     def test_ipset_on_legacy(self) -> None:
@@ -182,13 +182,13 @@ class OfTheCommand(ExporterTestCase):
         script = "#!/bin/sh\necho unknown match >&2\nexit 1\n"
         executable(self.directory / "bin" / "iptables-save", script)
         run = self.network.export(before=NOBODY, path=f"{self.directory}/bin:{SYSTEM_PATH}")
-        self.assert_says(run, "error: iptables-save exited with status 1: unknown match")
+        self.assert_says(run, "error: iptables-save exited with status 1: unknown match; no counters are written")
 
     def test_root_without_capabilities(self) -> None:
         """What root hands on is the bounding set."""
         self.network.iptables("-A", "INPUT")
         bounded = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
-        self.assert_fails(f"; it lacks CAP_NET_ADMIN: {HINT}\n", "--backend", "nft", before=bounded)
+        self.assert_fails(f"; the command lacks CAP_NET_ADMIN: {HINT}\n", "--backend", "nft", before=bounded)
 
     def test_plain_command_lacks_what_its_backend_needs(self) -> None:
         self.network.run("iptables-legacy", "-A", "INPUT")
@@ -198,7 +198,7 @@ class OfTheCommand(ExporterTestCase):
             ("legacy", "CAP_NET_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH"),
         ):
             path = path_to_backend(self.directory / backend, backend)
-            self.assert_fails(f"; it lacks {lacks}: {HINT}\n", before=NOBODY, path=path)
+            self.assert_fails(f"; the command lacks {lacks}: {HINT}\n", before=NOBODY, path=path)
 
 
 def deny_af_inet() -> None:

@@ -44,9 +44,9 @@ FAILED = {f"iptables_{name}" for name in ("exporter_build_info", "scrape_duratio
 
 def disturbed(seconds: str) -> str:
     return (
-        "error: iptables-legacy-save: somebody was changing legacy tables, whose counters may read 0 "
-        f"meanwhile, whenever they were read within {seconds} seconds (--timeout): see who opens or "
-        "holds xtables.lock (fuser /run/xtables.lock), or allow more time"
+        f"error: iptables-legacy-save: legacy tables kept changing for {seconds} seconds (--timeout); "
+        "counters read during a change may be 0, so none are written: see who opens or holds xtables.lock "
+        "(fuser /run/xtables.lock), or allow more time"
     )
 
 
@@ -232,7 +232,7 @@ class Scripted(ResetsCase):
 
     def test_a_failure_is_no_reason_to_try_again(self) -> None:
         run = self.run_on(self.command(f": <{LOCK}; exit 3"))
-        self.assert_says(run, "error: iptables-legacy-save exited with status 3")
+        self.assert_says(run, "error: iptables-legacy-save exited with status 3; no counters are written")
         self.assertEqual(self.tries(), 1)
 
     def test_where_nobody_knows_what_it_is_the_dump_tells(self) -> None:

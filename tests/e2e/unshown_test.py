@@ -435,8 +435,8 @@ class ChainsWithWhiteSpace(UnshownCase):
         self.assertEqual(run.status, 1, run)
         self.assert_says(
             run,
-            "error: iptables-nft-save: a chain of table filter has white space in its name, which may hide "
-            "others: a b",
+            "error: iptables-nft-save: a chain of table filter has white space in its name, so rules may "
+            "be hidden; no counters are written: rename the chain a b",
         )
 
     def test_elsewhere_are_nothing_to_iptables(self) -> None:

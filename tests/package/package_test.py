@@ -197,7 +197,7 @@ class Debian(unittest.TestCase):
         succeeded = 'scrape_success{backend="nft",family="ipv4"} 1'
         self.machine.run(f"systemctl stop {TIMER}; systemctl start {SERVICE}", check=False)
         self.assertTrue(has(self.machine, failed))
-        self.assertIn("it lacks CAP_NET_RAW", "\n".join(self.journal()))
+        self.assertIn("the command lacks CAP_NET_RAW", "\n".join(self.journal()))
         conf = f"/etc/systemd/system/{SERVICE}.d/nft-only.conf"
         self.machine.run(f"sed -i '/ipset/,$ s/^#\\([A-Z]\\)/\\1/' {conf}; systemctl daemon-reload")
         collect(self.machine)

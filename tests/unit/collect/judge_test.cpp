@@ -58,7 +58,7 @@ Collection judged(const Source& source, Attempt attempt, const Host& host,
 
 std::string hint_for(std::string_view capabilities) {
   return fmt::format(
-      "; it lacks {}: run as root or with ambient capabilities (the systemd unit, setpriv "
+      "; the command lacks {}: run as root or with ambient capabilities (the systemd unit, setpriv "
       "--ambient-caps); capabilities set with setcap are not passed to iptables-save",
       capabilities);
 }
@@ -90,7 +90,7 @@ TEST_CASE("what a command lacks is named where that is why it failed") {
       {{true, true, false},
        Backend::nft,
        ipset,
-       "; for ipsets it needs AF_INET (RestrictAddressFamilies=)"},
+       "; for ipsets the command needs AF_INET (RestrictAddressFamilies=)"},
       {none_of_them, Backend::nft, "Unknown match `x'", ""},
       {none_of_them, Backend::nft, "", ""},
       {all, {}, "Permission denied", ""},
@@ -114,27 +114,36 @@ TEST_CASE("why a source failed") {
       {{},
        attempt_with({}, SubprocessResult{{}, "cannot make a pipe: Too many open files"}),
        root,
-       "cannot make a pipe: Too many open files"},
-      {{}, attempt_with({}, exited(3), {}, "one\ntwo\n"), root, "it failed: one; two"},
+       "cannot make a pipe: Too many open files; no counters are written"},
+      {{},
+       attempt_with({}, exited(3), {}, "one\ntwo\n"),
+       root,
+       "it failed: one; two; no counters are written"},
       {legacy, attempt_with(Backend::legacy, exited(1), {}, "why: Permission denied\n"), nobody,
-       "it failed: why: Permission denied" +
+       "it failed: why: Permission denied; no counters are written" +
            hint_for("CAP_NET_ADMIN, CAP_NET_RAW, CAP_DAC_READ_SEARCH")},
       {{Family::ipv6, {}},
        attempt_with({}, SubprocessResult{}, {}, "slow\n"),
        nobody,
-       "ip6tables-save did not end within 2.5 seconds (--timeout) and was killed: slow"},
+       "ip6tables-save did not end within 2.5 seconds (--timeout) and was killed: slow; no "
+       "counters "
+       "are written"},
       {nft, attempt_with(Backend::nft, SubprocessResult{}), nobody,
-       "iptables-nft-save did not end within 2.5 seconds (--timeout) and was killed; nf_tables "
-       "kept "
-       "changing, or is too large"},
-      {nft, broken, root, "iptables-nft-save: line 3: expected a line of iptables-save -c: x"},
+       "iptables-nft-save did not end within 2.5 seconds (--timeout) and was killed; no counters "
+       "are written: see what changes nf_tables (nft monitor)"},
+      {nft, broken, root,
+       "iptables-nft-save: line 3: expected a line of iptables-save -c: x; no counters are "
+       "written"},
       // A legacy command that prints nothing may not see what there is, whatever was asked for.
       {legacy, attempt_with(Backend::legacy, exited(0)), root_with_legacy_tables,
-       "iptables-legacy-save: printed nothing, though the kernel may hold legacy tables"},
+       "iptables-legacy-save: printed nothing, though the kernel may hold legacy tables; no "
+       "counters "
+       "are written"},
       {{},
        attempt_with(Backend::legacy, exited(0)),
        {{}, {}, {true, true, false}},
-       "iptables-save: printed nothing, though the kernel may hold legacy tables" +
+       "iptables-save: printed nothing, though the kernel may hold legacy tables; no counters are "
+       "written" +
            hint_for("CAP_DAC_READ_SEARCH")},
   };
   for (const Row& row : rows) {
@@ -182,14 +191,14 @@ TEST_CASE("a read of legacy tables beside a change of them") {
     CHECK(is_disturbed(row.attempt) == row.is_disturbed);
     const Collection collection = judged({}, row.attempt, root);
     CHECK(collection.legacy_read_protected == row.is_protected);
-    CHECK((collection.error.find("somebody was changing") != std::string::npos) ==
+    CHECK((collection.error.find("legacy tables kept changing") != std::string::npos) ==
           row.is_disturbed);
     if (row.is_disturbed) CHECK(!collection.ruleset);
   }
   // One that was still trying again when time was up.
   const Attempt late =
       watched(Watched::undisturbed, attempt_with(Backend::legacy, SubprocessResult{}), true);
-  CHECK(judged({}, late, root).error.find("somebody was changing") != std::string::npos);
+  CHECK(judged({}, late, root).error.find("legacy tables kept changing") != std::string::npos);
 }
 
 TEST_CASE("what succeeded") {
@@ -228,7 +237,7 @@ TEST_CASE("a source without a command") {
     Attempt attempt = attempt_with({}, SubprocessResult{{}, "no such"});
     attempt.path.clear();
     const Collection collection = judged(source, std::move(attempt), host, may_be_missing);
-    CHECK(collection.error == (collection.ruleset ? "" : "no such"));
+    CHECK(collection.error == (collection.ruleset ? "" : "no such; no counters are written"));
     return !collection.ruleset;
   };
   CHECK(!fails(legacy, root, true));
@@ -391,7 +400,7 @@ TEST_CASE("where nothing could be read, every source fails for that reason") {
   REQUIRE(collections.size() == 2);
   for (const Collection& collection : collections) {
     CHECK(!collection.ruleset);
-    CHECK(collection.error == "out of memory");
+    CHECK(collection.error == "out of memory; no counters are written");
   }
   CHECK(collections[1].source.backend == Backend::nft);
 }
