@@ -46,7 +46,7 @@ class HeldSignals {
   sigset_t before_;
 };
 
-/// poll(2) until `end`: whether one is ready. The first is a descriptor of HeldSignals. Throws
+/// poll(2) until `end`: whether one is ready. polled[0] must be a descriptor of HeldSignals. Throws
 /// Interrupted, std::system_error.
 bool poll_until(std::span<pollfd> polled, Clock::time_point end);
 

@@ -21,7 +21,7 @@ struct KernelTable {
   std::uint32_t entries = 0;      // of legacy: rules + policies + 2 * chains of users + 1
 };
 
-/// All of a backend's. Absent: this process may not know them.
+/// All tables of a backend. Absent: unknown, for example without permission to ask.
 using KernelTables = std::optional<std::vector<KernelTable>>;
 
 /// Of every family, as they are at one moment. Absent, too, where they do not stop changing, and
