@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 CONTAINER = Path(__file__).resolve().parents[2] / "contrib/container"
+LOCK = "/run/xtables.lock"
+
+
+@dataclass
+class Mount:
+    source: str
+    is_writable: bool
+    made: str  # what the runtime makes of a source that is not there: directory, file, or nothing
 
 
 @dataclass
@@ -15,36 +24,55 @@ class Service:
     arguments: list[str]
     environment: dict[str, str]
     capabilities: set[str]  # all others are dropped
-    mounts: dict[str, tuple[str, bool]]  # by where: what, and whether it is writable
-    is_hosts: bool  # network and PID namespace are the host's
+    mounts: dict[str, Mount]  # by where
+    is_in_hosts_network: bool
+    sees_hosts_processes: bool
     is_read_only: bool
     may_gain_privileges: bool
 
 
-def load(name: str) -> dict:
-    return yaml.safe_load((CONTAINER / name).read_text())
+def load(name: str, with_lock: bool = False) -> dict:
+    """`with_lock`: with the lines that are comments, as who wants the lock file mounted has them."""
+    text = (CONTAINER / name).read_text()
+    if with_lock:
+        text, count = re.subn(r"(?m)^( +)#(pid|hostPID|- \{)", r"\1\2", text)
+        assert count >= 2, name
+    return yaml.safe_load(text)
 
 
-def compose() -> Service:
-    service = load("compose.yaml")["services"]["iptables_exporter"]
-    volumes = [(*volume.split(":"), "rw")[:3] for volume in service["volumes"]]
+def mount_of_compose(volume: str | dict) -> tuple[str, Mount]:
+    if isinstance(volume, str):
+        source, target, options = (*volume.split(":"), "rw")[:3]
+        return target, Mount(source, options == "rw", "directory")
+    is_made = volume.get("bind", {}).get("create_host_path", True)
+    return volume["target"], Mount(volume["source"], not volume["read_only"], "directory" if is_made else "")
+
+
+def compose(with_lock: bool = False) -> Service:
+    service = load("compose.yaml", with_lock)["services"]["iptables_exporter"]
     assert service["cap_drop"] == ["ALL"]
     return Service(
         service["command"], service["environment"], set(service["cap_add"]),
-        {where: (what, options == "rw") for what, where, options in volumes},
-        service["network_mode"] == service["pid"] == "host", service["read_only"],
+        dict(map(mount_of_compose, service["volumes"])),
+        service["network_mode"] == "host", service.get("pid") == "host", service["read_only"],
         "no-new-privileges:true" not in service["security_opt"],
     )  # fmt: skip
 
 
-def daemon_set() -> Service:
-    pod = load("daemonset.yaml")["spec"]["template"]["spec"]
+def daemon_set(with_lock: bool = False) -> Service:
+    pod = load("daemonset.yaml", with_lock)["spec"]["template"]["spec"]
     [container] = pod["containers"]
     security = container["securityContext"]
-    paths = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"]}
+    sources = {volume["name"]: volume["hostPath"] for volume in pod["volumes"]}
+    made = {"DirectoryOrCreate": "directory", "FileOrCreate": "file", "Directory": "", "File": ""}
     assert security["capabilities"]["drop"] == ["ALL"] and security["runAsUser"] == 0
     return Service(
         container["args"], {one["name"]: one["value"] for one in container["env"]}, set(security["capabilities"]["add"]),
-        {mount["mountPath"]: (paths[mount["name"]], not mount.get("readOnly")) for mount in container["volumeMounts"]},
-        pod["hostNetwork"] and pod["hostPID"], security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"],
+        {
+            mount["mountPath"]: Mount(source["path"], not mount.get("readOnly"), made[source["type"]])
+            for mount in container["volumeMounts"]
+            for source in [sources[mount["name"]]]
+        },
+        pod["hostNetwork"], pod.get("hostPID", False),
+        security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"],
     )  # fmt: skip

@@ -38,12 +38,14 @@ class Schema(typescript.TypeChecked):
 
     def test_compose(self) -> None:
         compose = manifests.load("compose.yaml")
-        self.assertEqual(self.compose_errors(compose), "")
+        for with_lock in (False, True):
+            self.assertEqual(self.compose_errors(manifests.load("compose.yaml", with_lock)), "")
         self.assertIn("cap_add", self.compose_errors(misspelt(compose, "services", "iptables_exporter", "cap_add")))
 
     def test_daemon_set(self) -> None:
         daemon_set = manifests.load("daemonset.yaml")
-        self.assertEqual(self.errors(DAEMON_SET, daemon_set), "")
+        for with_lock in (False, True):
+            self.assertEqual(self.errors(DAEMON_SET, manifests.load("daemonset.yaml", with_lock)), "")
         path = ("spec", "template", "spec", "containers", 0, "securityContext", "capabilities", "add")
         self.assertIn("error TS", self.errors(DAEMON_SET, misspelt(daemon_set, *path)))
 
