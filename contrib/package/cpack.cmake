@@ -37,6 +37,11 @@ set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_CURRENT_BINARY_DIR}/epoch.cmake)
 file(WRITE ${CPACK_PROJECT_CONFIG_FILE} "set(ENV{SOURCE_DATE_EPOCH} ${epoch})\n")
 
 set(CPACK_GENERATOR ${PACKAGE})
+if(PACKAGE STREQUAL TGZ)
+  # CPack's own tarball belongs to who built it, and whoever has that number where it is unpacked would
+  # own a program and units that root runs.
+  set(CPACK_POST_BUILD_SCRIPTS ${CMAKE_CURRENT_SOURCE_DIR}/package/pack-as-root.cmake)
+endif()
 if(NOT PACKAGE STREQUAL DEB)  # which has Debian's copyright
   install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endif()

@@ -1,0 +1,65 @@
+"""The tarball is root's, whoever packs it, and so is what it leaves where it is unpacked.
+
+tar keeps the owner's number when root unpacks: who has this number there would own a program and units
+that root runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tarfile
+import unittest
+from pathlib import Path
+
+from machine import isolate, mount
+
+SOURCES = Path(__file__).resolve().parents[2]
+BUILD = SOURCES / "build/release"
+INSTALL = (SOURCES / "contrib/install.md").read_text()
+OTHER = 1000  # the first user of most hosts
+SCRATCH = Path("/mnt")  # in our own mount namespace: a tmpfs, and nothing to clean up
+
+
+def packed(directory: Path, *before: str) -> Path:
+    """What CPack makes of the build, started by `before`."""
+    command = [*before, "cpack", "--config", BUILD / "CPackConfig.cmake", "-B", directory]
+    directory.mkdir()
+    os.chown(directory, OTHER, OTHER)
+    subprocess.run(command, cwd=BUILD, check=True, capture_output=True)
+    [tarball] = directory.glob("*.tar.gz")
+    return tarball
+
+
+class Owner(unittest.TestCase):
+    def test_whoever_packs_it(self) -> None:
+        subprocess.run(["cmake", "--preset", "release"], cwd=SOURCES, check=True, stdout=subprocess.DEVNULL)
+        # That user, with the right to write into a build of root's.
+        ids = [f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups"]
+        as_other = ["setpriv", *ids, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        by_root, by_other = packed(SCRATCH / "root"), packed(SCRATCH / "other", *as_other)
+        self.assertEqual(by_root.read_bytes(), by_other.read_bytes())
+        staged = next((SCRATCH / "other").rglob("bin/iptables_exporter"))
+        self.assertEqual(staged.stat().st_uid, OTHER, "it was another user who packed it")
+        with tarfile.open(by_other) as archive:
+            members = archive.getmembers()
+        self.assertGreater(len(members), 20)
+        self.assertEqual({(one.uid, one.gid, one.uname, one.gname) for one in members}, {(0, 0, "root", "root")})
+
+    def test_unpacked_as_documented(self) -> None:
+        """Of a tarball that somebody else has packed, in another way."""
+        source, target = SCRATCH / "build/release", SCRATCH / "usr"
+        source.mkdir(parents=True)
+        target.mkdir()
+        foreign = ["tar", f"--owner=:{OTHER}", f"--group=:{OTHER}", "-C", SOURCES, "-czf"]
+        subprocess.run([*foreign, source / "iptables_exporter-1.tar.gz", "contrib/install.md"], check=True)
+        unpack = re.search(r"^ +sudo (tar -C) /usr/local( .*)", INSTALL, re.MULTILINE)
+        subprocess.run(f"{unpack[1]} {target} {unpack[2]}", shell=True, cwd=SCRATCH, check=True)
+        self.assertEqual((target / "install.md").stat().st_uid, 0)
+
+
+if __name__ == "__main__":
+    isolate("cpack", "setpriv", "tar")
+    mount("tmpfs", SCRATCH)
+    unittest.main(verbosity=2)
