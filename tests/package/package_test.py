@@ -46,6 +46,7 @@ def file(directory):
 attempts = {{"io_uring": io_uring}}
 for family in ("AF_UNIX", "AF_PACKET"):
     attempts[family] = lambda family=family: socket.socket(getattr(socket, family), socket.SOCK_DGRAM)
+attempts["/proc/1"] = lambda: os.stat("/proc/1")
 for directory in ("/run/open", "/dev/shm", "/etc/open", "{OUTPUT_DIRECTORY}"):
     attempts[directory] = lambda directory=directory: file(directory)
 lines = []
@@ -139,7 +140,7 @@ class Debian(unittest.TestCase):
         units = f"{SERVICE} {TIMER}"
         self.assertEqual(self.machine.output(f"systemd-analyze verify {units}"), "")
         security = f"systemd-analyze security --offline=true --threshold=%d {SERVICE}"
-        self.machine.run(security % 15)
+        self.machine.run(security % 17)
         self.machine.run(documented("install -D -t .*\n +sudo systemctl daemon-reload"))
         self.machine.run(security % 11)
         collect(self.machine)
@@ -167,12 +168,17 @@ class Debian(unittest.TestCase):
                 "io_uring": "EPERM",
                 "AF_UNIX": "EAFNOSUPPORT",
                 "AF_PACKET": "EAFNOSUPPORT",
+                "/proc/1": "ok",  # to the group root, whatever ProtectProc= says
                 "/run/open": "EROFS",
                 "/dev/shm": "EACCES",
                 "/etc/open": "EROFS",
                 OUTPUT_DIRECTORY: "ok",
             },
         )
+
+    def test_02_other_processes_are_hidden_where_only_nft_is(self) -> None:
+        self.machine.run(documented("install -D -t .*\n +sudo systemctl daemon-reload"))
+        self.assertEqual(self.probe()["/proc/1"], "ENOENT")
 
     def test_02_local_users_are_kept_out(self) -> None:
         """As the README has it."""
@@ -320,7 +326,7 @@ class Debian(unittest.TestCase):
         instance = "iptables_exporter@blue"
         units = f"{instance}.service {instance}.timer iptables_exporter-output@blue.service"
         self.assertEqual(self.machine.output(f"systemd-analyze verify --man=no {units}"), "")
-        self.machine.run(f"systemd-analyze security --threshold=15 {instance}.service")
+        self.machine.run(f"systemd-analyze security --threshold=17 {instance}.service")
         self.assertIn("node_textfile_scrape_error 0\n", self.machine.page())
 
         self.machine.run("ip netns delete red-2")
