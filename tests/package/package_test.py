@@ -376,7 +376,11 @@ class Debian(unittest.TestCase):
     def test_09_remove(self) -> None:
         set_args(self.machine, 'ARGS="--no-such-option"')
         eventually(self.is_failed, "the service is listed as failed")
+        leftover = f"{OUTPUT_DIRECTORY}/.iptables_exporter.0123456789abcdef.tmp"
+        self.machine.run(f"touch {leftover} {OUTPUT_DIRECTORY}/of-another")
         self.machine.run("apt-get remove --yes --quiet iptables-exporter")
+        self.assertEqual(self.machine.output(f"ls -A {OUTPUT_DIRECTORY}"), "of-another\n")
+        self.machine.run(f"rm -r {OUTPUT_DIRECTORY}")
         self.assertEqual(self.machine.output(f"systemctl is-active {TIMER}", False), "inactive\n")
         self.assertFalse(self.is_failed())
         page = self.machine.page()
