@@ -97,12 +97,14 @@ class NetworkNamespaces(ServedCase):
         self.assert_success(self.export("blue", before=inside))
 
     def test_command_does_not_get_the_privilege_to_enter(self) -> None:
-        script = "#!/bin/sh\ngrep CapPrm /proc/$$/status >&2; exit 1\n"
-        command = executable(self.directory / "own" / "iptables-save", script)
-        self.path = f"{command.parent}:{self.path}"
-        run = self.export("blue", before=nobody_with("net_admin", "sys_admin"))
-        only_net_admin = f"iptables-save exited with status 1: CapPrm:\\t{1 << 12:016x}"
-        self.assert_fails(run, "blue", only_net_admin)
+        """Nor could a file with capabilities that it executes get it: these add what is inheritable."""
+        own = self.directory / "own"
+        self.path = f"{own}:{self.path}"
+        for kind in ("CapPrm", "CapInh"):
+            executable(own / "iptables-save", f"#!/bin/sh\ngrep {kind} /proc/$$/status >&2; exit 1\n")
+            run = self.export("blue", before=nobody_with("net_admin", "sys_admin"))
+            only_net_admin = f"iptables-save exited with status 1: {kind}:\\t{1 << 12:016x}"
+            self.assert_fails(run, "blue", only_net_admin)
 
     def test_none_of_that_name(self) -> None:
         missing = "cannot open network namespace /run/netns/green: No such file or directory"
