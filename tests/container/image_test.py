@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -231,6 +232,13 @@ class Image(ServedCase):
         self.assertEqual(status, 3, err)
         self.assertIn(b"Permission denied", err)
         self.assertEqual(self.ended(replace(service, capabilities=service.capabilities | {"DAC_OVERRIDE"}))[0], 0)
+
+    def test_size(self) -> None:
+        """What contrib/container/README.md says, and no more."""
+        said = int(re.search(r"(\d+) MB", (CONTAINER / "README.md").read_text())[1])
+        size = sum(path.lstat().st_size for path in (MOUNT / "image").rglob("*") if path.is_file())
+        self.assertLess(size, 13e6)
+        self.assertAlmostEqual(size / 1e6, said, delta=1)
 
     def test_once_and_to_stdout(self) -> None:
         status, out, err = self.ended(replace(manifests.compose(), arguments=[], environment={}))

@@ -31,13 +31,17 @@ class Service:
     may_gain_privileges: bool
 
 
-def load(name: str, with_lock: bool = False) -> dict:
+def text_of(name: str, with_lock: bool = False) -> str:
     """`with_lock`: with the lines that are comments, as who wants the lock file mounted has them."""
     text = (CONTAINER / name).read_text()
     if with_lock:
         text, count = re.subn(r"(?m)^( +)#(pid|hostPID|- \{)", r"\1\2", text)
         assert count >= 2, name
-    return yaml.safe_load(text)
+    return text
+
+
+def load(name: str, with_lock: bool = False) -> dict:
+    return yaml.safe_load(text_of(name, with_lock))
 
 
 def mount_of_compose(volume: str | dict) -> tuple[str, Mount]:

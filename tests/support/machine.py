@@ -44,6 +44,14 @@ def mount(kind: str, target: Path, options: str = "defaults") -> None:
     subprocess.run(["mount", "-t", kind, "-o", options, "none", target], check=True)
 
 
+def remove_cgroup(cgroup: Path) -> None:
+    """With those below, as soon as all processes in them have ended."""
+    populated = cgroup / "cgroup.events"
+    eventually(lambda: "populated 0" in populated.read_text(), "all processes have ended")
+    for directory, _, _ in os.walk(cgroup, topdown=False):
+        os.rmdir(directory)
+
+
 # Read-only /proc/sys and /sys, and no capability for modules and the clock: the kernel is shared.
 _START = """
 cd "$1"
@@ -106,10 +114,7 @@ class Machine:
         self._init.kill()
         self._init.wait()
         self._init = None
-        populated = self._cgroup / "cgroup.events"
-        eventually(lambda: "populated 0" in populated.read_text(), "all processes have ended")
-        for directory, _, _ in os.walk(self._cgroup, topdown=False):
-            os.rmdir(directory)
+        remove_cgroup(self._cgroup)
 
     def _entered(self, *namespaces: str) -> list[str]:
         return ["nsenter", "--target", self._pid, *namespaces, "--"]
