@@ -1,5 +1,16 @@
 # shellcheck shell=bash
 
+# Completes the last word of a list with those of "$2" that are not in it yet.
+_iptables_exporter_list() {
+    local before='' words='' value
+    [[ $1 == *,* ]] && before=${1%,*},
+    for value in $2; do
+        [[ ,$before == *,$value,* ]] || words+="$value "
+    done
+    mapfile -t COMPREPLY < <(compgen -P "$before" -W "$words" -- "${1##*,}")
+    compopt -o nospace # a comma may follow
+}
+
 _iptables_exporter() {
     local word=$2 previous=$3
     COMPREPLY=()
@@ -12,13 +23,13 @@ _iptables_exporter() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         ;;
     -f | --family)
-        mapfile -t COMPREPLY < <(compgen -W 'ipv4 ipv6 ipv4,ipv6' -- "$word")
+        _iptables_exporter_list "$word" 'ipv4 ipv6'
         ;;
     -b | --backend)
-        mapfile -t COMPREPLY < <(compgen -W 'legacy nft legacy,nft' -- "$word")
+        _iptables_exporter_list "$word" 'legacy nft'
         ;;
     --sum-by)
-        mapfile -t COMPREPLY < <(compgen -W 'table chain rule comment target protocol source destination in_interface out_interface sport dport family backend netns' -- "$word")
+        _iptables_exporter_list "$word" 'table chain rule comment target protocol source destination in_interface out_interface sport dport family backend netns'
         ;;
     --netns)
         mapfile -t COMPREPLY < <(compgen -W "$(ls /run/netns 2>/dev/null)" -- "$word")
