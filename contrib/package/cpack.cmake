@@ -1,4 +1,6 @@
 set(CPACK_PACKAGE_VENDOR "the iptables_exporter authors")
+# Whoever publishes it puts in their own.
+set(CPACK_PACKAGE_HOMEPAGE_URL https://iptables-exporter.example)
 set(CPACK_PACKAGE_CONTACT "iptables_exporter maintainers <maintainers@iptables-exporter.example>")
 set(CPACK_PACKAGE_NAME iptables_exporter)
 set(CPACK_PACKAGE_FILE_NAME
@@ -23,13 +25,18 @@ if(STATIC_LIBRARIES)
   install(FILES ${notices} DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endif()
 
-file(STRINGS package/changelog newest LIMIT_COUNT 1)
+set(changelog ${CMAKE_CURRENT_BINARY_DIR}/changelog)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/CHANGELOG.md package/changelog)
+execute_process(
+  COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/package/changelog ${PROJECT_SOURCE_DIR}/CHANGELOG.md ${CPACK_PACKAGE_CONTACT}
+  OUTPUT_FILE ${changelog} COMMAND_ERROR_IS_FATAL ANY)
+file(STRINGS ${changelog} newest LIMIT_COUNT 1)
 if(NOT newest MATCHES "\\(${PROJECT_VERSION}\\)")
-  message(FATAL_ERROR "contrib/package/changelog does not begin with version ${PROJECT_VERSION}")
+  message(FATAL_ERROR "CHANGELOG.md does not begin with version ${PROJECT_VERSION}")
 endif()
 
 # The same bytes whenever and wherever they are packed.
-file(STRINGS package/changelog date REGEX "^ -- " LIMIT_COUNT 1)
+file(STRINGS ${changelog} date REGEX "^ -- " LIMIT_COUNT 1)
 string(REGEX REPLACE ".*>  " "" date ${date})
 execute_process(COMMAND date --date ${date} +%s OUTPUT_VARIABLE epoch
   OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)

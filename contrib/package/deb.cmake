@@ -21,7 +21,7 @@ foreach(file conffiles postinst postrm prerm)
   list(APPEND CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_SOURCE_DIR}/package/${file})
 endforeach()
 
-install_gzipped(package/changelog ${CMAKE_INSTALL_DOCDIR})
+install_gzipped(${changelog} ${CMAKE_INSTALL_DOCDIR})
 install(FILES package/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES package/lintian-overrides
   DESTINATION share/lintian/overrides RENAME iptables-exporter)

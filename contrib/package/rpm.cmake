@@ -12,6 +12,9 @@ set(CPACK_RPM_PACKAGE_RELEASE 1)
 # CPack's find-requires would see nothing in a static program.
 set(CPACK_RPM_PACKAGE_AUTOREQPROV no)
 set(CPACK_RPM_PACKAGE_REQUIRES "iptables, systemd")
+# As Fedora, EPEL, SUSE and Prometheus' own packages call it.
+set(CPACK_RPM_PACKAGE_RECOMMENDS
+  "(golang-github-prometheus-node-exporter or golang-github-prometheus-node_exporter or node_exporter)")
 set(CPACK_RPM_POST_INSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/post)
 set(CPACK_RPM_PRE_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/preun)
 set(CPACK_RPM_POST_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/postun)
