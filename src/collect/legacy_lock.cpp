@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -20,20 +22,34 @@
 namespace iptables_exporter {
 namespace {
 
+constexpr std::size_t max_lock_bytes = 1 << 20;
+
 std::string text_of(const char* path) {
   std::ifstream file(path);
   if (!file) throw_errno("cannot open", path);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// /proc/locks leaves out who is not in our PID namespace. To a container that may be anybody if
-/// its network is the host's, which alone has that one file.
+/// /proc/locks, or nothing if it is too long or takes too long: each read(2) gets one page, and
+/// walks all locks from the first to get there. Any user may make as many as he likes.
+std::optional<std::string> text_of_locks(Clock::time_point end) {
+  const char* const path = "/proc/locks";
+  const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!file) throw_errno("cannot open", path);
+  std::string text;
+  std::array<char, 4 << 10> buffer;
+  while (const std::size_t count = read_some(file.get(), buffer, path)) {
+    text.append(buffer.data(), count);
+    if (text.size() > max_lock_bytes || Clock::now() > end) return std::nullopt;
+  }
+  return text;
+}
+
+/// /proc/locks leaves out who is not in our PID namespace, so only the initial one sees all.
 bool sees_all_holders() {
   constexpr ino_t initial_pid_namespace = 0xEFFFFFFC;
   struct stat pids = {};
-  if (::stat("/proc/self/ns/pid", &pids) == 0 && pids.st_ino == initial_pid_namespace) return true;
-  return ::access("/proc/sys/net/core", F_OK) == 0 &&
-         ::access("/proc/sys/net/core/netdev_budget", F_OK) != 0 && errno == ENOENT;
+  return ::stat("/proc/self/ns/pid", &pids) == 0 && pids.st_ino == initial_pid_namespace;
 }
 
 std::string lock_file() {
@@ -46,15 +62,23 @@ std::string lock_file() {
 
 }  // namespace
 
-LegacyLockWatch::LegacyLockWatch()
-    : events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)), path_(lock_file()) {}
+LegacyLockWatch::LegacyLockWatch(std::chrono::duration<double> timeout)
+    : events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)),
+      path_(lock_file()),
+      patience_(std::chrono::duration_cast<Clock::duration>(
+          std::min<std::chrono::duration<double>>(timeout / 10, std::chrono::seconds(1)))) {}
 
 void LegacyLockWatch::watch() {
-  const std::string directory = path_.substr(0, path_.rfind('/') + 1);
-  const bool is_watched = ::inotify_add_watch(events_, directory.c_str(), IN_OPEN | IN_CLOSE) >= 0;
-  is_reliable_ = is_watched && sees_all_holders();
   take_events();
   was_used_ = false;
+  constexpr std::uint32_t use = IN_OPEN | IN_CLOSE | IN_MOVE_SELF;
+  file_watch_ = ::inotify_add_watch(events_, path_.c_str(), use | IN_ATTRIB | IN_DONT_FOLLOW);
+  const std::string directory = path_.substr(0, path_.rfind('/') + 1);
+  const bool is_watched =
+      file_watch_ >= 0 ||
+      ::inotify_add_watch(events_, directory.c_str(), use | IN_CREATE | IN_DELETE | IN_MOVE) >= 0;
+  is_reliable_ = is_watched && can_read_events_ && sees_all_holders();
+  file_ = file_at_path();
 }
 
 Watched LegacyLockWatch::watched() {
@@ -66,48 +90,68 @@ Watched LegacyLockWatch::watched() {
 }
 
 bool LegacyLockWatch::is_held() {
-  struct statx file = {};
-  // Without a file, whoever changes tables does it without this lock. Of one that is mounted there
-  // or linked to, the directory tells nothing.
-  if (::statx(AT_FDCWD, path_.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_MNT_ID,
-              &file) != 0 ||
-      !S_ISREG(file.stx_mode) || (file.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 ||
-      (file.stx_mask & STATX_MNT_ID) == 0) {
+  const std::optional<File> file = file_at_path();
+  // Without a file, whoever changes tables does it without this lock.
+  if (!file || !file_ || file->device_and_inode != file_->device_and_inode ||
+      (file->is_mounted && file_watch_ < 0)) {
     is_reliable_ = false;
-    return false;
   }
+  if (!file) return false;
   try {
-    const std::string locks = text_of("/proc/locks");
-    const std::string inode = fmt::format(":{} ", file.stx_ino);
-    if (locks.find(inode) == locks.npos) return false;
-    const auto device = device_of_mount(text_of("/proc/self/mountinfo"), file.stx_mnt_id);
-    return locks.find(device + inode) != locks.npos;
+    const auto locks = text_of_locks(Clock::now() + patience_);
+    if (!locks) is_reliable_ = false;
+    const std::string inode = fmt::format(":{} ", file->device_and_inode.second);
+    if (!locks || locks->find(inode) == locks->npos) return false;
+    return locks->find(device_of_mount(text_of("/proc/self/mountinfo"), file->mount) + inode) !=
+           locks->npos;
   } catch (const std::runtime_error&) {
     is_reliable_ = false;
     return false;
   }
 }
 
+std::optional<LegacyLockWatch::File> LegacyLockWatch::file_at_path() const {
+  struct statx file = {};
+  if (::statx(AT_FDCWD, path_.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_MNT_ID,
+              &file) != 0 ||
+      !S_ISREG(file.stx_mode) || (file.stx_mask & STATX_MNT_ID) == 0) {
+    return std::nullopt;
+  }
+  return File{{std::uint64_t{file.stx_dev_major} << 32 | file.stx_dev_minor, file.stx_ino},
+              file.stx_mnt_id,
+              (file.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0};
+}
+
 void LegacyLockWatch::take_events() {
   const std::string_view name = std::string_view(path_).substr(path_.rfind('/') + 1);
   std::array<char, 16 << 10> buffer;
-  ssize_t count = 0;
-  while ((count = ::read(events_, buffer.data(), buffer.size())) > 0) {
-    if (tells_of({buffer.data(), static_cast<std::size_t>(count)}, name)) was_used_ = true;
+  int left = 0;  // those that come meanwhile are for the next time, or there might be no end
+  ssize_t count = ::ioctl(events_, FIONREAD, &left);
+  while (count >= 0 && left > 0 && (count = ::read(events_, buffer.data(), buffer.size())) > 0) {
+    left -= static_cast<int>(count);
+    const FileEvents events =
+        read_events({buffer.data(), static_cast<std::size_t>(count)}, file_watch_, name);
+    if (events.are_of_use) was_used_ = true;
+    if (events.are_of_loss) is_reliable_ = false;
   }
-  if (errno != EAGAIN) is_reliable_ = false;
+  if (count < 0) can_read_events_ = is_reliable_ = false;
 }
 
-bool tells_of(std::string_view events, std::string_view name) {
+FileEvents read_events(std::string_view events, int file_watch, std::string_view name) {
+  FileEvents found;
   while (!events.empty()) {
     inotify_event event = {};
     std::memcpy(&event, events.data(), sizeof event);
     const std::string_view padded = events.substr(sizeof event, event.len);
-    if ((event.mask & (IN_Q_OVERFLOW | IN_IGNORED)) != 0) return true;
-    if (padded.substr(0, padded.find('\0')) == name) return true;
+    const bool is_of_file = event.wd == file_watch || padded.substr(0, padded.find('\0')) == name;
+    // An overflow is of no watch; when one ends, or its own directory moves, there is no name.
+    const bool is_of_watch = (event.mask & (IN_Q_OVERFLOW | IN_IGNORED | IN_MOVE_SELF)) != 0;
+    const bool is_use = (event.mask & (IN_OPEN | IN_CLOSE)) != 0;
+    if (is_of_file && is_use) found.are_of_use = true;
+    if (is_of_watch || (is_of_file && !is_use)) found.are_of_loss = true;
     events.remove_prefix(sizeof event + event.len);
   }
-  return false;
+  return found;
 }
 
 std::string device_of_mount(const std::string& mountinfo, std::uint64_t mount) {

@@ -29,7 +29,7 @@ import support  # noqa: E402
 from manifests import CONTAINER, Mount, Service  # noqa: E402
 from oracle import labels, read_metrics  # noqa: E402
 from served_case import ServedCase  # noqa: E402
-from support import eventually, mounted, netfilter, node_exporter, private_namespaces, value  # noqa: E402
+from support import eventually, mounted, netfilter, node_exporter, private_namespaces, sees_all_locks, value  # noqa: E402
 
 MOUNT = Path("/mnt")  # a tmpfs in our own mount namespace: nothing to clean up
 CAPABILITIES = {"DAC_OVERRIDE": 1, "NET_ADMIN": 12, "NET_RAW": 13}
@@ -263,4 +263,4 @@ class Image(ServedCase):
 if __name__ == "__main__":
     if "E2E_ISOLATED" not in os.environ and not (private_namespaces() or netfilter()):
         make_image()
-    support.main(private_namespaces, netfilter, node_exporter)
+    support.main(private_namespaces, netfilter, node_exporter, sees_all_locks, has_own_pids=False)

@@ -16,60 +16,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from resets_case import BUSY, LEGACY, LOCK, PACKETS, PROTECTED, UNIT, ResetsCase, ScriptedCase, disturbed, rules
 from support import (
     DEADLINE,
     NOBODY,
-    SYSTEM_PATH,
-    ExporterTestCase,
     Network,
-    Run,
     eventually,
-    executable,
     finish,
     main,
     mounted,
     netfilter,
-    nobody_with,
     run,
+    sees_all_locks,
     start,
 )
 
-PACKETS = 6000
-BUSY = "-s 10.0.0.1/32"  # the rule that stands at so many
-LEGACY = ("--backend", "legacy")
-LOCK = Path("/run/xtables.lock")
-PROTECTED = "iptables_legacy_reads_protected"
 FAILED = {f"iptables_{name}" for name in ("exporter_build_info", "scrape_duration_seconds", "scrape_success")}
-
-
-def disturbed(seconds: str) -> str:
-    return (
-        f"error: iptables-legacy-save: legacy tables kept changing for {seconds} seconds (--timeout); "
-        "counters read during a change may be 0, so none are written: see who opens or holds xtables.lock "
-        "(fuser /run/xtables.lock), or allow more time"
-    )
-
-
-def rules(count: int, packets: int = PACKETS) -> str:
-    lines = [f"[{packets}:{100 * packets}] -A INPUT {BUSY}"]
-    lines += [f"[1:100] -A FORWARD -s 10.{i >> 16}.{i >> 8 & 255}.{i & 255}/32" for i in range(1, count)]
-    chains = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
-    return f"*filter\n{chains}{chr(10).join(lines)}\nCOMMIT\n"
-
-
-class ResetsCase(ExporterTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.enterContext(mounted(Path("/run"), "-t", "tmpfs", "none"))  # a lock of our own
-
-    def packets(self, run: Run) -> int:
-        samples = run.metrics["iptables_rule_packets_total"].samples
-        return next(int(packets) for labels, packets in samples.items() if ("rule", BUSY) in labels)
-
-    def assert_protected(self, run: Run, protected: bool) -> None:
-        self.assert_success(run)
-        samples = run.metrics[PROTECTED].samples
-        self.assertEqual(list(samples.values()), [str(int(protected))])
 
 
 class RealWriter(ResetsCase):
@@ -83,7 +45,7 @@ class RealWriter(ResetsCase):
         change = "iptables-legacy -w -{} OUTPUT -s 10.0.0.2"
         script = f"while {change.format('A')} && {change.format('D')}; do :; done"
         with self.network.entered():
-            process = subprocess.Popen(["sh", "-c", script])
+            process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "sh", "-c", script])
         try:
             yield
             self.assertIsNone(process.poll(), "the writer has failed")
@@ -116,9 +78,7 @@ class RealWriter(ResetsCase):
 
     def test_a_quiet_host_with_the_rights_of_the_unit(self) -> None:
         self.network.restore(rules(2).encode())
-        before = nobody_with("net_admin", "net_raw")
-        in_group_root = ["--groups=0" if word == "--clear-groups" else word for word in before]
-        self.assert_protected(self.network.export(*LEGACY, before=in_group_root), True)
+        self.assert_protected(self.network.export(*LEGACY, before=UNIT), True)
 
     def test_nft_needs_no_protection(self) -> None:
         with Network("nft") as network:
@@ -128,41 +88,7 @@ class RealWriter(ResetsCase):
         self.assertNotIn(PROTECTED, run.metrics)
 
 
-class Scripted(ResetsCase):
-    """A command in the place of iptables-legacy-save that does at each call what it is told."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.bin = self.directory / "bin"
-        self.calls = self.directory / "calls"
-        # So that there is something to protect; it makes the lock file too.
-        subprocess.run(["iptables-legacy", "-A", "INPUT"], check=True)
-
-    def command(self, *calls: str, name: str = "iptables-legacy-save") -> str:
-        """A PATH. Each call begins with the next of these; the last one is all others' too."""
-        self.calls.write_text("")
-        cases = "".join(f"{i}) {call};;\n" for i, call in enumerate(calls[:-1]))
-        (self.directory / "zeros").write_text(rules(2, 0))
-        (self.directory / "right").write_text(rules(2))
-        executable(
-            self.bin / name,
-            f'#!/bin/sh\ncd {self.directory}\nn=$(wc -c <calls)\nprintf x >>calls\nshow() {{ cat "$1"; }}\n'
-            f"case $n in\n{cases}*) {calls[-1]};;\nesac\n",
-        )
-        return f"{self.bin}:{SYSTEM_PATH}"
-
-    def tries(self) -> int:
-        return self.calls.stat().st_size
-
-    def run_on(self, path: str, *arguments: str, **options: object) -> Run:
-        return run(*(arguments or LEGACY), path=path, **options)  # type: ignore[arg-type]
-
-    @contextlib.contextmanager
-    def holder(self) -> Iterator[None]:
-        with LOCK.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
+class Scripted(ScriptedCase):
     def test_who_opens_the_lock_meanwhile_disturbs(self) -> None:
         path = self.command(f": <{LOCK}; show zeros", f"show zeros; : <{LOCK}", "show right")
         run = self.run_on(path)
@@ -282,10 +208,10 @@ class Scripted(ResetsCase):
 
     def test_what_cannot_be_watched(self) -> None:
         path = self.command("show right")
-        with self.subTest("a lock file that is mounted there"):
-            (self.directory / "theirs").touch()
+        with self.subTest("a lock file that is mounted there and that we may not read"):
+            (self.directory / "theirs").touch(0o600)
             with mounted(LOCK, "--bind", self.directory / "theirs"):
-                self.assert_protected(self.run_on(path), False)
+                self.assert_protected(self.run_on(path, before=UNIT), False)
         with self.subTest("a link"):
             LOCK.rename("/run/elsewhere")
             LOCK.symlink_to("/run/elsewhere")
@@ -294,7 +220,6 @@ class Scripted(ResetsCase):
         with self.subTest("no lock file"):
             self.assert_protected(self.run_on(path), False)
         LOCK.touch()
-        self.calls.chmod(0o666)
         with self.subTest("no inotify instance left"), no_inotify_for_nobody():
             self.assert_protected(self.run_on(path, before=NOBODY), False)
         self.assert_protected(self.run_on(path, before=NOBODY), True)
@@ -322,4 +247,4 @@ def no_inotify_for_nobody() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(netfilter)
+    main(netfilter, sees_all_locks, has_own_pids=False)

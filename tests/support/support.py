@@ -103,11 +103,22 @@ def no_sanitizer() -> str | None:
     return None
 
 
+def sees_all_locks() -> str | None:
+    if os.stat("/proc/self/ns/pid").st_ino != 0xEFFFFFFC:
+        return "needs the initial PID namespace, for the program trusts no other's /proc/locks"
+    return None
+
+
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
-def main(*requirements: Callable[[], str | None], run: Callable[[], object] = unittest.main) -> None:
-    """`run` in private namespaces, or a skip that says why."""
+def main(
+    *requirements: Callable[[], str | None],
+    run: Callable[[], object] = unittest.main,
+    has_own_pids: bool = True,
+) -> None:
+    """`run` in private namespaces, or a skip that says why. Without PIDs of its own it is to end
+    what it starts."""
     os.environ["PATH"] = SYSTEM_PATH
     if not os.access(os.environ.get("IPTABLES_EXPORTER", ""), os.X_OK):
         sys.exit("IPTABLES_EXPORTER must be the path of the program to test")
@@ -118,7 +129,8 @@ def main(*requirements: Callable[[], str | None], run: Callable[[], object] = un
                 sys.exit(SKIPPED)
         sys.stdout.flush()
         os.environ["E2E_ISOLATED"] = "1"
-        os.execvp(_UNSHARE[0], [*_UNSHARE, sys.executable, *sys.argv])
+        unshare = _UNSHARE if has_own_pids else ("unshare", "--net", "--mount", "--")
+        os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
     # /run/xtables.lock is one for all network namespaces: other tests may hold it.
     subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
     # Whatever started the tests may have had these ignored (nohup, a shell's &), and the program
@@ -332,14 +344,15 @@ def mounted(path: Path, *options: str) -> Iterator[None]:
 
 
 def processes() -> dict[int, str]:
-    """The living processes of the test's PID namespace other than the test itself."""
+    """The living processes of the test's mount namespace other than the test itself."""
     found = {}
+    mounts = os.stat("/proc/self/ns/mnt").st_ino
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # it has just ended
             state = (entry / "stat").read_text().rpartition(") ")[2][0]
-            if state not in "ZX":
+            if state not in "ZX" and (entry / "ns/mnt").stat().st_ino == mounts:
                 found[int(entry.name)] = (entry / "cmdline").read_bytes().decode(errors="replace")
     return found
 

@@ -9,33 +9,57 @@
 namespace iptables_exporter {
 namespace {
 
+constexpr int file_watch = 7;
+
 /// As the kernel gives it: the name is filled up with zeros.
-std::string event(std::uint32_t mask, std::string name) {
+std::string event(int watch, std::uint32_t mask, std::string name = "") {
   if (!name.empty()) name.resize((name.size() / 16 + 1) * 16, '\0');
-  const inotify_event head = {1, mask, 0, static_cast<std::uint32_t>(name.size())};
+  const inotify_event head = {watch, mask, 0, static_cast<std::uint32_t>(name.size())};
   return std::string(reinterpret_cast<const char*>(&head), sizeof head) + name;
 }
 
 }  // namespace
 
-TEST_CASE("which events tell of the lock") {
-  const std::string other = event(IN_OPEN, "xtables.lock2") + event(IN_OPEN | IN_ISDIR, "");
-  const std::string lost = event(IN_Q_OVERFLOW, "");
+TEST_CASE("what events tell of the lock file") {
+  const std::string lock = "xtables.lock";
+  const std::string other = event(1, IN_OPEN, "xtables.lock2") + event(1, IN_OPEN | IN_ISDIR);
   struct Row {
     std::string events;
-    bool tell;
+    bool use;
+    bool loss;
   };
   const Row rows[] = {
-      {"", false},
-      {other, false},
-      {event(IN_OPEN, "xtables.loc"), false},
-      {event(IN_OPEN, "xtables.lock"), true},
-      {event(IN_CLOSE_NOWRITE, "xtables.lock"), true},
-      {other + event(IN_CLOSE_WRITE, "xtables.lock") + other, true},
-      {other + lost, true},
-      {event(IN_IGNORED, ""), true},
+      {"", false, false},
+      // Of its directory.
+      {other, false, false},
+      {event(1, IN_OPEN, "xtables.loc"), false, false},
+      {event(1, IN_DELETE, "xtables.loc"), false, false},
+      {event(1, IN_OPEN, lock), true, false},
+      {event(1, IN_CLOSE_NOWRITE, lock), true, false},
+      {other + event(1, IN_CLOSE_WRITE, lock) + other, true, false},
+      {event(1, IN_CREATE, lock), false, true},
+      {event(1, IN_DELETE, lock), false, true},
+      {event(1, IN_MOVED_FROM, lock), false, true},
+      {event(1, IN_MOVED_TO, lock), false, true},
+      {event(1, IN_CREATE, lock) + event(1, IN_OPEN, lock), true, true},
+      {event(1, IN_MOVE_SELF), false, true},
+      {event(1, IN_IGNORED), false, true},
+      // Of the file itself, without a name.
+      {event(file_watch, IN_OPEN), true, false},
+      {event(file_watch, IN_CLOSE_WRITE), true, false},
+      {event(file_watch, IN_ATTRIB), false, true},
+      {event(file_watch, IN_MOVE_SELF), false, true},
+      {event(file_watch, IN_IGNORED), false, true},
+      {other + event(-1, IN_Q_OVERFLOW), false, true},
   };
-  for (const Row& row : rows) CHECK(tells_of(row.events, "xtables.lock") == row.tell);
+  for (const Row& row : rows) {
+    CAPTURE(&row - rows);
+    const FileEvents found = read_events(row.events, file_watch, lock);
+    CHECK(found.are_of_use == row.use);
+    CHECK(found.are_of_loss == row.loss);
+    const FileEvents of_directory = read_events(row.events, -1, lock);
+    CHECK(of_directory.are_of_use == (row.use && row.events.find(lock) != row.events.npos));
+  }
 }
 
 TEST_CASE("a mount's device is as /proc/locks writes it") {

@@ -1,6 +1,7 @@
 #include "collect/subprocess.h"
 
 #include <doctest/doctest.h>
+#include <sys/eventfd.h>
 
 #include <csignal>
 #include <fstream>
@@ -151,6 +152,26 @@ TEST_CASE("a termination signal is no end of a subprocess, but ours") {
   subprocess.on_stdout = [](std::string_view) { ::raise(SIGTERM); };
   // What was held back is taken by then, so that it does not end the tests.
   CHECK_THROWS_AS(run_side_by_side({subprocess}, ample()), Interrupted);
+}
+
+TEST_CASE("what else is there is read while they run") {
+  const UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  std::string pid;
+  Subprocess sleeper = shell("echo $$; exec sleep 1000", pid);
+  sleeper.on_stdout = [&](std::string_view bytes) {
+    pid += bytes;
+    ::eventfd_write(event.get(), 1);
+  };
+  int times = 0;
+  const Meanwhile meanwhile = {event.get(), [&] {
+                                 eventfd_t value = 0;
+                                 CHECK(::eventfd_read(event.get(), &value) == 0);
+                                 ++times;
+                                 ::kill(std::stoi(pid), SIGKILL);
+                               }};
+  const auto results = run_side_by_side({sleeper}, ample(), meanwhile);
+  CHECK(results.at(0).failure == "sh was killed by signal 9 (Killed)");
+  CHECK(times >= 1);
 }
 
 }  // namespace iptables_exporter
