@@ -37,7 +37,7 @@ _iptables_exporter() {
     -s | --select | --label | --hash | --max-series | --timeout) ;;
     *)
         mapfile -t COMPREPLY < <(compgen -W '-o --output -i --input -f --family -b --backend
-            -s --select --sum-by --label --hash --netns --max-series --timeout --allow-empty
+            -s --select --sum-by --label --hash --netns --max-series --timeout --saved --allow-empty
             -h --help -V --version' -- "$word")
         ;;
     esac

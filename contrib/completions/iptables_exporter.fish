@@ -18,6 +18,7 @@ complete -c iptables_exporter -l hash -x -d 'PromQL series selector over rules t
 complete -c iptables_exporter -l netns -xa '(ls /run/netns 2>/dev/null)' -d 'Network namespace'
 complete -c iptables_exporter -l max-series -x -d 'At most this many series of rules'
 complete -c iptables_exporter -l timeout -x -d 'Give up on iptables-save or the input after this long'
+complete -c iptables_exporter -l saved -d 'Write only what a reboot would restore'
 complete -c iptables_exporter -l allow-empty -d 'No tables in any source is a success'
 complete -c iptables_exporter -s h -l help -d 'Print a help text'
 complete -c iptables_exporter -s V -l version -d 'Print the version'

@@ -172,4 +172,27 @@ Metrics make_metrics(std::vector<Collection>& collections, const RuleSeriesOptio
   return builder.finish();
 }
 
+Metrics saved_metrics(Metrics metrics) {
+  std::map<std::string_view, MetricFamily> all = std::move(metrics.families);
+  Metrics saved;
+  const auto take = [&](std::string_view from, std::string_view name, std::string_view help) {
+    auto node = all.extract(from);
+    if (!node) return;
+    node.key() = name;
+    node.mapped().help = help;
+    saved.families.insert(std::move(node));
+  };
+  take("iptables_ruleset_hash", "iptables_saved_ruleset_hash",
+       "Hash of a table's chains, policies and rules after a reboot.");
+  take("iptables_rules", "iptables_saved_rules", "Number of rules in a chain after a reboot.");
+  Gauge policies;
+  for (const auto& policy :
+       *std::get<Counter>(all.at("iptables_default_packets_total").metric).series) {
+    policies[policy.first] = 1;
+  }
+  saved.families["iptables_saved_policy"] = {"Constant 1, with the policy after a reboot.",
+                                             policies};
+  return saved;
+}
+
 }  // namespace iptables_exporter

@@ -65,4 +65,8 @@ struct Metrics {
 Metrics make_metrics(std::vector<Collection>& collections, const RuleSeriesOptions& options,
                      std::string_view version);
 
+/// Of these, what is known of a firewall that is saved and does not run: hashes, numbers of rules,
+/// and policies, under names of their own.
+Metrics saved_metrics(Metrics metrics);
+
 }  // namespace iptables_exporter

@@ -393,6 +393,9 @@ class Network:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
+    def fileno(self) -> int:
+        return self._fd
+
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)

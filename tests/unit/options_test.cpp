@@ -161,6 +161,15 @@ TEST_CASE("what is wrong in an expression is pointed at") {
   }
 }
 
+TEST_CASE("--saved is of the network namespace that the process is in") {
+  CHECK(!parse({}).saved);
+  CHECK(parse({"--saved"}).saved);
+  CHECK(error_of({"--saved", "--netns", "blue"}) ==
+        "--saved is of the network namespace it runs in: leave --netns out");
+  CHECK(error_of({"--saved", "-i", "-"}) ==
+        "--saved is of the network namespace it runs in: leave --input out");
+}
+
 TEST_CASE("--help fits a screen") {
   const std::string text = *parse({"--help"}).text_to_print;
   std::size_t lines = 0;
