@@ -60,10 +60,12 @@ that prometheus-node-exporter serves. A systemd timer runs it every 15
 seconds; there is no resident process and no open port.")
   # The package's, not tmpfiles': /var/lib/prometheus belongs to prometheus, and systemd-tmpfiles
   # makes nothing of root's below it.
-  set(link ${CMAKE_CURRENT_BINARY_DIR}/iptables.prom)
   # Relative, for a node_exporter in a container that has the host's root elsewhere.
-  file(CREATE_LINK ../../../../run/iptables_exporter/iptables.prom ${link} SYMBOLIC)
-  install(FILES ${link} DESTINATION /var/lib/prometheus/node-exporter)
+  foreach(page iptables_exporter/iptables.prom iptables_exporter-saved/iptables_saved.prom)
+    cmake_path(GET page FILENAME link)
+    file(CREATE_LINK ../../../../run/${page} ${CMAKE_CURRENT_BINARY_DIR}/${link} SYMBOLIC)
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${link} DESTINATION /var/lib/prometheus/node-exporter)
+  endforeach()
   string(TOLOWER ${PACKAGE} package)
   include(package/${package}.cmake)
 endif()

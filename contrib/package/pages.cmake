@@ -6,6 +6,7 @@ set(shipped
   README.md README.md
   contrib/install.md install.md
   contrib/limits.md limits.md
+  contrib/reboot.md reboot.md
   contrib/grafana/iptables_exporter.json examples/iptables_exporter.json
   contrib/prometheus/alertmanager.yml examples/alertmanager.yml
   contrib/prometheus/iptables_exporter.prometheusrule.yml examples/iptables_exporter.prometheusrule.yml

@@ -20,13 +20,14 @@ set(CPACK_RPM_PRE_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/preu
 set(CPACK_RPM_POST_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/postun)
 set(CPACK_PACKAGE_RELOCATABLE OFF)
 set(CPACK_RPM_COMPRESSION_TYPE xz)
-# CPack would take both for %config.
+# CPack would take them for %config.
 set(CPACK_RPM_USER_FILELIST
-  "%config(noreplace) ${OPTIONS}" "%attr(-,root,root) /var/lib/prometheus/node-exporter/iptables.prom")
+  "%config(noreplace) ${OPTIONS}" "%attr(-,root,root) /var/lib/prometheus/node-exporter/iptables.prom"
+  "%attr(-,root,root) /var/lib/prometheus/node-exporter/iptables_saved.prom")
 # Others' directories: to list one would set its owner.
 set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION
   ${options_directory} /var /var/lib /var/lib/prometheus /var/lib/prometheus/node-exporter
-  /usr/lib/systemd /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d
+  /usr/lib/systemd /usr/libexec /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d
   /usr/share/man /usr/share/man/man8 /usr/share/bash-completion /usr/share/bash-completion/completions
   /usr/share/fish /usr/share/fish/vendor_completions.d /usr/share/zsh /usr/share/zsh/site-functions)
 set(CPACK_RPM_SPEC_MORE_DEFINE
