@@ -3,6 +3,7 @@
 
 # From the repository to the directory of documentation.
 set(shipped
+  CHANGELOG.md CHANGELOG.md
   README.md README.md
   contrib/install.md install.md
   contrib/limits.md limits.md
@@ -68,7 +69,7 @@ function(install_page source place)
   set(places ${shipped})
   while(places)
     list(POP_FRONT places from to)
-    if(NOT from STREQUAL README.md)
+    if(from MATCHES /)
       string(REPLACE ${from} ${DOCUMENTS}/${to} text "${text}")
     endif()
   endwhile()

@@ -91,9 +91,9 @@ def man_page_recipes() -> list[str]:
 
 
 def default_file_recipes() -> list[str]:
-    """As systemd reads them."""
-    source = (ROOT / "contrib/systemd/iptables_exporter.default").read_text()
-    values = re.findall(r'^#?ARGS="(.*)"$', source, re.MULTILINE)
+    """And the example in install.md; as systemd reads them, without the sources."""
+    pages = "".join((ROOT / "contrib" / name).read_text() for name in ("systemd/iptables_exporter.default", "install.md"))
+    values = re.findall(r'^ *#?ARGS="(?:--family ipv4,ipv6 --backend legacy,nft )?(.*)"$', pages, re.MULTILINE)
     return [value.replace('\\"', '"') for value in values if "{" in value]
 
 
@@ -131,7 +131,7 @@ class Recipes(ServedCase):
                 name = f"{backend}-{family}-{number}"
                 target = self.target.with_name(f"{name}.prom")
                 with self.subTest(recipe, backend=backend, family=family):
-                    options = shlex.split(recipe.replace("--family ipv4,ipv6 --backend legacy,nft ", ""))
+                    options = shlex.split(recipe)
                     # So that all of them go into one directory.
                     self.assert_success(run("--netns", name, "-i", dump, "-o", target, *options))
                     if (backend, family) == KINDS[0]:  # it reads of names and types, not of labels' values

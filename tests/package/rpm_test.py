@@ -51,6 +51,12 @@ class Contents(unittest.TestCase):
     def test_it_needs_what_it_runs(self) -> None:
         needed = subprocess.check_output(["rpm", "--query", "--package", "--requires", rpm], text=True).split("\n")
         self.assertLessEqual({"iptables", "systemd"}, set(needed))
+        said = "%{URL}\n[%{RECOMMENDS}\n]"
+        url, recommended = subprocess.check_output(
+            ["rpm", "--query", "--package", "--queryformat", said, rpm], text=True).splitlines()
+        self.assertTrue(url.startswith("https://"), url)
+        for name in ("golang-github-prometheus-node-exporter", "golang-github-prometheus-node_exporter"):  # Fedora, SUSE
+            self.assertIn(name, recommended)
 
 
 class Rpm(unittest.TestCase):
