@@ -161,7 +161,7 @@ void find_unshown_tables(std::vector<Collection>& collections, const Host& host)
 
 bool is_disturbed(const Attempt& attempt) {
   const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
-  if (attempt.watched != Watched::disturbed || !ruleset || attempt.result.status != 0) return false;
+  if (attempt.watched != Watched::changed || !ruleset || attempt.result.status != 0) return false;
   // Where nobody can know what it read, it may have been legacy tables.
   const auto backend = attempt.backend ? attempt.backend : ruleset->backend;
   return backend != Backend::nft && !ruleset->tables.empty();
@@ -197,7 +197,7 @@ std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool al
     } else {
       if (attempt.watched && collection.ruleset->backend == Backend::legacy) {
         collection.legacy_read_protected =
-            attempt.watched == Watched::undisturbed || collection.ruleset->tables.empty();
+            attempt.watched == Watched::unchanged || collection.ruleset->tables.empty();
       }
       warn_of_stderr(collection, attempt.result.stderr_text);
     }

@@ -85,8 +85,8 @@ Watched LegacyLockWatch::watched() {
   // In this order: who closes the file makes the event first and lets go of the lock then.
   const bool is_held_now = is_held();
   take_events();
-  if (is_held_now || was_used_) return Watched::disturbed;
-  return is_reliable_ ? Watched::undisturbed : Watched::unreliably;
+  if (is_held_now || was_used_) return Watched::changed;
+  return is_reliable_ ? Watched::unchanged : Watched::unknown;
 }
 
 bool LegacyLockWatch::is_held() {

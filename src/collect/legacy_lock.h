@@ -10,31 +10,31 @@
 
 namespace iptables_exporter {
 
-/// What is known of a time in which legacy tables were read: that a change of them may have gone
-/// unnoticed, that there was none, or that there may have been one.
-enum class Watched { unreliably, undisturbed, disturbed };
+/// The result of a watch over a read of legacy tables: a change could have gone unnoticed; there
+/// was none; there may have been one.
+enum class Watched { unknown, unchanged, changed };
 
-/// The lock that is held by who changes legacy tables. A change replaces a whole table by one with
-/// zeroed counters and adds the old ones back in a second call; iptables-save takes no lock, so who
-/// reads in between sees zeros.
+/// Watches the lock that programs hold while they change legacy tables. A change replaces a whole
+/// table by one with zeroed counters and adds the old counters back in a second call; iptables-save
+/// takes no lock, and between the two calls it reads zeros.
 ///
-/// It is only looked at, never taken: nobody waits for us. Who may read its file watches that;
-/// else, for it is root's, its directory, which tells who opens and closes it, too. /proc/locks
-/// tells whether it is held.
+/// The lock is not taken: nobody waits for us. We watch the lock file if we have permission to read
+/// it (it is root's), else its directory, where opening and closing the file shows, too.
+/// /proc/locks shows whether the lock is held.
 class LegacyLockWatch {
  public:
-  /// In the file that XTABLES_LOCKFILE names, else in /run or /var/run. To look whether somebody
-  /// holds it takes a tenth of `timeout` at most, and no more than a second.
+  /// The lock file is what XTABLES_LOCKFILE names, else xtables.lock in /run or /var/run. To look
+  /// whether the lock is held takes a tenth of `timeout` at most, and no more than a second.
   explicit LegacyLockWatch(std::chrono::duration<double> timeout);
 
-  /// Begins to watch it, and anew each time.
+  /// Begins a new watch.
   void watch();
 
-  /// Polls readable while there are events, of which the kernel keeps so many and no more.
+  /// Polls readable while there are events. Take them: the kernel keeps a limited number.
   int fd() const { return events_; }
   void take_events();
 
-  /// What is known of the time since.
+  /// The result since watch().
   Watched watched();
 
   /// Whether somebody is known to hold it now.
@@ -44,7 +44,7 @@ class LegacyLockWatch {
   struct File {
     std::pair<std::uint64_t, std::uint64_t> device_and_inode;
     std::uint64_t mount = 0;
-    bool is_mounted = false;  // by itself, so that its directory tells nothing of it
+    bool is_mounted = false;  // by itself: its directory does not show who opens it
   };
   std::optional<File> file_at_path() const;
 
@@ -58,17 +58,17 @@ class LegacyLockWatch {
   bool was_used_ = false;
 };
 
-/// What events of inotify(7) tell of a file.
+/// What events of inotify(7) say about a file.
 struct FileEvents {
   bool are_of_use = false;   // somebody opened or closed it
-  bool are_of_loss = false;  // it came, went or was changed otherwise, or there is more
+  bool are_of_loss = false;  // the file came, went or was changed otherwise, or events are missing
 };
 
-/// Of the watch `file_watch` they are of the file, of others if they name it.
+/// Events of the watch `file_watch` are about the file; events of other watches, if they name it.
 FileEvents read_events(std::string_view events, int file_watch, std::string_view name);
 
-/// The device of a mount in the text of /proc/self/mountinfo, as /proc/locks writes it: that of
-/// stat(2) is another on some file systems. Throws std::runtime_error if it is not there.
+/// The device of a mount in the text of /proc/self/mountinfo, which is the device that /proc/locks
+/// shows; stat(2) has another on some file systems. Throws std::runtime_error if it is not there.
 std::string device_of_mount(const std::string& mountinfo, std::uint64_t mount);
 
 }  // namespace iptables_exporter

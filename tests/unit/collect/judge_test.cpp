@@ -173,19 +173,19 @@ TEST_CASE("a read of legacy tables beside a change of them") {
     std::optional<bool> is_protected;
   };
   const Row rows[] = {
-      {watched(Watched::undisturbed, read(Backend::legacy)), false, true},
-      {watched(Watched::unreliably, read(Backend::legacy)), false, false},
-      {watched(Watched::disturbed, read(Backend::legacy)), true, {}},
-      {watched(Watched::disturbed, attempt_with({}, exited(0), says_legacy)), true, {}},
-      {watched(Watched::disturbed, read(Backend::nft)), false, {}},
-      {watched(Watched::disturbed, read({})), true, {}},
-      {watched(Watched::undisturbed, read({})), false, {}},
+      {watched(Watched::unchanged, read(Backend::legacy)), false, true},
+      {watched(Watched::unknown, read(Backend::legacy)), false, false},
+      {watched(Watched::changed, read(Backend::legacy)), true, {}},
+      {watched(Watched::changed, attempt_with({}, exited(0), says_legacy)), true, {}},
+      {watched(Watched::changed, read(Backend::nft)), false, {}},
+      {watched(Watched::changed, read({})), true, {}},
+      {watched(Watched::unchanged, read({})), false, {}},
       // Without tables there are no counters.
-      {watched(Watched::disturbed, read(Backend::legacy, {})), false, true},
-      {watched(Watched::unreliably, read(Backend::legacy, {})), false, true},
-      {watched(Watched::disturbed, attempt_with(Backend::legacy, exited(1))), false, {}},
-      {watched(Watched::disturbed, broken), false, {}},
-      {watched(Watched::disturbed, attempt_with(Backend::legacy, SubprocessResult{})), false, {}},
+      {watched(Watched::changed, read(Backend::legacy, {})), false, true},
+      {watched(Watched::unknown, read(Backend::legacy, {})), false, true},
+      {watched(Watched::changed, attempt_with(Backend::legacy, exited(1))), false, {}},
+      {watched(Watched::changed, broken), false, {}},
+      {watched(Watched::changed, attempt_with(Backend::legacy, SubprocessResult{})), false, {}},
   };
   for (const Row& row : rows) {
     CHECK(is_disturbed(row.attempt) == row.is_disturbed);
@@ -197,7 +197,7 @@ TEST_CASE("a read of legacy tables beside a change of them") {
   }
   // One that was still trying again when time was up.
   const Attempt late =
-      watched(Watched::undisturbed, attempt_with(Backend::legacy, SubprocessResult{}), true);
+      watched(Watched::unchanged, attempt_with(Backend::legacy, SubprocessResult{}), true);
   CHECK(judged({}, late, root).error.find("legacy tables kept changing") != std::string::npos);
 }
 
