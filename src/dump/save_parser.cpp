@@ -151,6 +151,7 @@ std::size_t SaveParser::parse_rule(std::string_view bytes, std::string_view line
     line = bytes.substr(0, line.size() - text.size() + words.newline());
     text = text_onwards.substr(0, words.newline());
     refuse_nul(line);
+    refuse_ends_of_chains(line);
   }
   refuse_end_of_chain(line);
   has_rule_ = true;
@@ -188,6 +189,18 @@ std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view re
 void SaveParser::refuse_end_of_chain(std::string_view line) const {
   if (in_table_ && line.back() == ']' && read_chain(line)) {
     fail("the end of a chain's name that holds a newline", line);
+  }
+}
+
+/// A chain's name can open quotes, which then hide its own end and the rules behind it. So a comment
+/// that holds such a line is refused, too.
+void SaveParser::refuse_ends_of_chains(std::string_view rule) const {
+  for (std::size_t end = 0; (end = rule.find('\n')) != rule.npos; rule.remove_prefix(end + 1)) {
+    const std::string line = fmt::format(":{}", rule.substr(0, end));  // it may be " - [0:0]" alone
+    const std::optional<ChainLine> chain = read_chain(line);
+    if (chain && chain->policy == "-") {
+      fail("the end of a chain's name that holds a newline", rule.substr(0, end));
+    }
   }
 }
 

@@ -43,7 +43,8 @@ class ParseError : public std::runtime_error {
 ///
 /// Names of chains that were made through netlink may hold spaces and newlines. A rule that could
 /// be of two chains is refused; where the rules stand in the order of their chains, as
-/// iptables-save prints them, few could. So is what a name with newlines leaves behind.
+/// iptables-save prints them, few could. So is what a name with newlines leaves behind, though it
+/// stands in the quotes of a rule.
 ///
 /// Memory is bounded by what is longer or larger than the limits here being refused.
 class SaveParser {
@@ -71,6 +72,7 @@ class SaveParser {
   std::size_t chain_of_rule(std::string_view line, std::string_view rest) const;
   void refuse_nul(std::string_view line) const;
   void refuse_end_of_chain(std::string_view line) const;
+  void refuse_ends_of_chains(std::string_view rule) const;
   [[noreturn]] void fail(std::string_view problem, std::string_view line) const;
 
   Ruleset ruleset_;

@@ -259,6 +259,14 @@ TEST_CASE("names of chains that only netlink can make") {
        "[1:2] -A I -m comment --comment \"x y\" -j X\n",
        "line 4: the dump is cut off in the middle of a line: [7:8] -A I -m comment --comment \" - "
        "[0:0]\\n[1:2] -A I -m comment --comment \"x y\" -j X\\nCOMMIT\\n"},
+      // It opened quotes, and what they swallow ends in those of another rule.
+      {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A zz -j f - \" - [0:0]\n[3:4] -A I -j DROP\n"
+       "[1:2] -A I -m comment --comment \"x y\" -j X\n",
+       "line 4: the end of a chain's name that holds a newline: [7:8] -A zz -j f - \" - [0:0]"},
+      {":I ACCEPT [0:0]\n[7:8] -A I -m comment --comment \"x\n - [0:0]\n\"\n",
+       "line 3: the end of a chain's name that holds a newline:  - [0:0]"},
+      {":I ACCEPT [0:0]\n[7:8] -A I -m comment --comment \"x\n:y ACCEPT [0:0]\n\"\n",
+       "table f\nchain I|ACCEPT|0,0\nrule 7,8|-m comment --comment \"x\n:y ACCEPT [0:0]\n\"\n"},
       // A comment that looks like one is none.
       {":I ACCEPT [0:0]\n[7:8] -A I -m comment --comment \"\n:y - [0:0]\"\n",
        "table f\nchain I|ACCEPT|0,0\nrule 7,8|-m comment --comment \"\n:y - [0:0]\"\n"},
