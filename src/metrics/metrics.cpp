@@ -52,6 +52,7 @@ class MetricsBuilder {
       gauge(last_success_metric, "Unix time at which scraping iptables last succeeded.", source) =
           *collection.last_success;
     }
+    for (const IpSet& set : collection.ip_sets) add_ip_set(set, source.netns);
     if (collection.ruleset) add_ruleset(*collection.ruleset, collection);
   }
 
@@ -62,6 +63,20 @@ class MetricsBuilder {
   }
 
  private:
+  /// Sets are of no family and no backend.
+  void add_ip_set(const IpSet& set, const std::string& netns) {
+    const auto add_gauge = [&](std::string_view name, std::string_view help, double value) {
+      gauge(name, help, {{}, {}, netns}, {{"set", set.name}}) += value;
+    };
+    add_gauge("iptables_set_entries", "Number of entries of an ipset.", set.entries);
+    if (set.max_entries) {
+      add_gauge("iptables_set_max_entries", "Number of entries that an ipset can have.",
+                *set.max_entries);
+    }
+    add_gauge("iptables_set_references", "Number of rules and sets that refer to an ipset.",
+              set.references);
+  }
+
   void add_ruleset(Ruleset& ruleset, const Collection& collection) {
     const Source& source = collection.source;
     if (!ruleset.version.empty()) {

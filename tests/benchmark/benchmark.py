@@ -151,6 +151,22 @@ def side_by_side(program: str, table: Table) -> None:
     flush()
 
 
+def beside_sets(program: str, table: Table) -> None:
+    subprocess.run(["mkdir", "-p", "/run/netns"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/netns"], check=True)
+    for name, count, timeout in (("none", 0, ""), ("ever", 100_000, ""), ("timed", 100_000, " timeout 9999")):
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        inside = ("ip", "netns", "exec", name)
+        with subprocess.Popen([*inside, "ipset", "restore"], stdin=subprocess.PIPE, text=True) as restore:
+            restore.stdin.write(f"create s hash:ip maxelem 100000{timeout}\n")
+            restore.stdin.writelines(f"add s 10.{i >> 16}.{i >> 8 & 255}.{i & 255}\n" for i in range(count))
+        subprocess.run([*inside, "iptables-nft", "-A", "INPUT"], check=True)
+    export = (program, "--output", str(OUTPUT), "--backend", "nft", "--netns")
+    for name, what, budget in (("ever", "", 2), ("timed", " with timeouts", 8)):
+        costs = pairs((*export, name), (*export, "none"), 101)
+        table.against(f"wall, a set of 100,000 entries{what}, over an empty one", costs, budget)
+
+
 def from_a_file(program: str, table: Table) -> None:
     dumps = {"100k": (100_000, 100), "1m": (1_000_000, 1000), "1m, 20,000 chains": (1_000_000, 20_000)}
     # Line by line: a spawned process starts with the peak memory of this one.
@@ -188,7 +204,7 @@ def main() -> None:
     print(f"{datetime.date.today()}, {os.cpu_count()} cores, Linux {platform.release()}, {version}\n")
     program = os.path.abspath(sys.argv[1])
     table = Table()
-    for measure in (against_the_floor, side_by_side, from_a_file):
+    for measure in (against_the_floor, side_by_side, beside_sets, from_a_file):
         measure(program, table)
     sys.exit(table.missed)
 

@@ -10,6 +10,7 @@
 //   --piece 5                       the dump comes in pieces of 5 bytes, not 7
 //   --hostile                       what follows is no dump, but the comment of a rule in a dump
 //   --nft-answer                    what follows is no dump, but what the kernel says of nf_tables
+//   --sets-answer                   the same of ipset
 //
 // A line that begins with a space continues the option before it.
 
@@ -32,6 +33,7 @@
 
 #include "../unit/rule_series.h"
 #include "base/text.h"
+#include "collect/ip_sets.h"
 #include "collect/kernel_tables.h"
 #include "dump/save_parser.h"
 #include "exposition_reader.h"
@@ -64,6 +66,7 @@ struct Input {
   std::size_t piece_bytes = 7;
   bool is_hostile_text = false;
   bool is_nft_answer = false;
+  bool is_sets_answer = false;
   std::string_view dump;
 };
 
@@ -100,6 +103,8 @@ Input read_input(std::string_view bytes) {
       input.is_hostile_text = true;
     } else if (name == "--nft-answer") {
       input.is_nft_answer = true;
+    } else if (name == "--sets-answer") {
+      input.is_sets_answer = true;
     } else if (name == "--piece") {
       input.piece_bytes = std::max<std::size_t>(number(value), 1);
     }
@@ -492,6 +497,27 @@ void check_nft_answer(std::string_view datagram) {
   }
 }
 
+/// Whatever they are, they are read or refused, and make a page.
+void check_sets_answer(std::string_view datagram) {
+  constexpr std::uint32_t request = 7;
+  auto collections = collection_of({}, {});
+  std::vector<IpSet>& sets = collections[0].ip_sets;
+  try {
+    read_ip_sets_answer(datagram, request, sets);
+  } catch (const std::system_error& error) {
+    check(error.code().value() != 0, "what is refused is no success");
+  }
+  check(sets.size() <= datagram.size() / 36, "a set takes a message and two numbers");
+  std::map<std::string, std::uint64_t> entries;
+  for (const IpSet& set : sets) {
+    check(set.name.find('\0') == set.name.npos, "names end where C's do");
+    entries[to_valid_utf8(set.name)] += set.entries;
+  }
+  const Families families = read_back(render_all(collections, {}));
+  check(size_of(families, "iptables_set_entries") == entries.size(), "each name is one series");
+  check(size_of(families, "iptables_set_references") == entries.size(), "each name is one series");
+}
+
 }  // namespace
 }  // namespace iptables_exporter
 
@@ -502,6 +528,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Input input = read_input({reinterpret_cast<const char*>(data), size});
     if (input.is_nft_answer) {
       check_nft_answer(input.dump);
+    } else if (input.is_sets_answer) {
+      check_sets_answer(input.dump);
     } else if (input.is_hostile_text) {
       check_hostile(input.dump, input.piece_bytes);
     } else {
