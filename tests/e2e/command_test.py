@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from fault_case import DUMP, FaultCase
-from support import eventually, executable, finish, main, mounted, processes
+from support import eventually, executable, finish, main, mounted, processes, value
 
 
 class Command(FaultCase):
@@ -31,6 +31,18 @@ class Command(FaultCase):
         self.assert_collecting_failed(run, run.out)
         directories = "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
         self.assert_says(run, f"error: iptables-save is not in {directories} (install iptables); no counters are written")
+
+    def test_a_file_in_path(self) -> None:
+        """It is passed over, as a shell does."""
+        self.assert_success(self.export(path=f"{self.dump}:{self.path}"))
+
+    def test_duration_is_that_of_the_command(self) -> None:
+        self.fake("sleep 0.3; dump")
+        begin = time.monotonic()
+        run = self.export()
+        duration = float(value(run.metrics, "iptables_scrape_duration_seconds"))
+        self.assertGreaterEqual(duration, 0.3)
+        self.assertLessEqual(duration, time.monotonic() - begin)
 
     def test_not_executable(self) -> None:
         (self.bin / "iptables-save").chmod(0o644)

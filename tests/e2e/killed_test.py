@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -60,6 +61,23 @@ class Killed(FaultCase):
         run = finish(process)
         self.assert_success(run)
         self.assert_whole(run.out)
+
+    def test_blocked_signals_stay_blocked(self) -> None:
+        """Who blocked them wants to have them later."""
+        started, proceed = self.directory / "started", self.directory / "proceed"
+        self.fake(f": >{started}; while ! [ -e {proceed} ]; do sleep 0.01; done; dump")
+        process = self.start(before=("env", "--block-signal=TERM"))
+        eventually(started.exists, "iptables-save runs")
+        process.send_signal(signal.SIGTERM)
+        status = Path(f"/proc/{process.pid}/status")
+
+        def is_pending() -> bool:
+            pending = re.search(r"ShdPnd:\s*(\w+)", status.read_text())
+            return bool(pending and int(pending[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+        eventually(lambda: process.poll() is not None or is_pending(), "the signal waits")
+        proceed.touch()
+        self.assert_success(finish(process))
 
     def test_leaves_files_of_others_alone(self) -> None:
         names = [

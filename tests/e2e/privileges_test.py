@@ -69,12 +69,13 @@ class OfTheFile(ExporterTestCase):
             yield
 
     def status_of_command(self, before: Sequence[str]) -> dict[str, str]:
-        """What proc(5) says of an iptables-save that the caller has put into PATH."""
+        """What proc(5) says of an iptables-save that the caller has put into PATH, and of the program."""
         # No shell, which would give up what is not its user's by itself.
         script = (
             f"#!{shutil.which('python3', path=SYSTEM_PATH)} -I\n"
-            "import re, sys\n"
+            "import os, re, sys\n"
             "lines = open('/proc/self/status').readlines()\n"
+            "lines += ['Cap' + line for line in open(f'/proc/{os.getppid()}/status') if 'CapPrm' in line]\n"
             "sys.exit(''.join(line for line in lines if re.match('Cap|[UG]id|Groups', line)))\n"
         )
         executable(self.directory / "bin" / "iptables-save", script)
@@ -112,7 +113,7 @@ class OfTheFile(ExporterTestCase):
         for gift in GIFTS:
             with self.given(gift):
                 status = self.status_of_command(NOBODY)
-                for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                for name in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapCapPrm"):
                     self.assertEqual(int(status[name], 16), 0, name)
                 self.assertEqual(status["Uid"].split("\\t"), ["65534"] * 4)
                 self.assertEqual(status["Gid"].split("\\t"), ["65534"] * 4)

@@ -251,8 +251,20 @@ class Stopped(SyscallCase):
         self.assertEqual(len(names), 3, "a name that can be guessed")
         opened = [c.text for c in self.calls() if c.name == "openat" and "O_CREAT" in c.text]
         self.assertEqual(len(opened), 1)
-        for flag in ("O_EXCL", "O_NOFOLLOW", "O_CLOEXEC"):
+        for flag in ("O_EXCL", "O_NOFOLLOW", "O_CLOEXEC", ", 0600)"):
             self.assertIn(flag, opened[0])
+
+    def test_taken_for_a_leftover_before_it_is_locked(self) -> None:
+        """By another run, which removes it: another one takes its place."""
+        self.trace_success()
+        opening = self.only("openat", "O_EXCL")
+        self.log.write_bytes(b"")
+        process = self.start("-o", self.target, **self.traced(f"openat:signal=STOP:when={opening.ordinal}"))
+        eventually(lambda: "stopped by SIGSTOP" in self.log.read_text(), "the program has stopped")
+        (name,) = set(os.listdir(self.target.parent)) - {self.target.name}
+        (self.target.parent / name).unlink()
+        self.assert_success(self.go_on(process))
+        self.assert_only_target()
 
     def test_other_run_meanwhile(self) -> None:
         """It must not take our temporary file; its page is newer, and stands."""

@@ -240,6 +240,8 @@ TEST_CASE("names of chains that only netlink can make") {
       {":INPUT -s x - [0:0]\n:B - [0:0]\n:INPUT ACCEPT [0:0]\n[3:4] -A B\n[5:6] -A INPUT -s x\n",
        "table f\nchain INPUT -s x||0,0\nchain B||0,0\nrule 3,4|\nchain INPUT|ACCEPT|0,0\n"
        "rule 5,6|-s x\n"},
+      {":a b - [0:0]\n:c - [0:0]\n[1:2] -A c ! -i lo\n",
+       "table f\nchain a b||0,0\nchain c||0,0\nrule 1,2|! -i lo\n"},
       {":a b - [0:0]\n[1:2] -A a b c\n",
        "line 3: the rule's chain was not declared: [1:2] -A a b c"},
       // Its name is none of its rule's words.

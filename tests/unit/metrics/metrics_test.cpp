@@ -250,6 +250,9 @@ TEST_CASE("the hash covers the chains that are selected") {
       "*f\n:a - [0:0]\n:churns - [0:0]\n[0:0] -A a -j X\n[0:0] -A churns -j Y\nCOMMIT\n";
   CHECK(hash(before, {}) != hash(after, {}));
   CHECK(hash(before, {R"({chain!="churns"})"}) == hash(after, {R"({chain!="churns"})"}));
+  // A table without chains has one, unless chains were chosen.
+  CHECK(hash("*raw\nCOMMIT\n", {}).starts_with("{table=\"raw\"} "));
+  CHECK(hash("*raw\nCOMMIT\n", {R"({chain="a"})"}).empty());
 }
 
 TEST_CASE("--hash: which rules and chains the hash covers, whatever makes series") {
