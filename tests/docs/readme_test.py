@@ -76,33 +76,6 @@ class Pages(unittest.TestCase):
             if path.name not in ("CMakeLists.txt", "README.md"):
                 self.assertIn(f"`{path.name}", page)
 
-    def test_metrics(self) -> None:
-        rows = re.findall(r"^\| (`iptables_.*?) \|", README, re.MULTILINE)
-        named = set(re.findall(r"iptables_\w+", " ".join(rows)))
-        source = "".join(path.read_text() for path in (ROOT / "src/metrics").iterdir())
-        self.assertEqual(named, set(re.findall(r'"(iptables_\w+)"', source)))
-
-    def test_first_query(self) -> None:
-        query = re.search(r"^## The first query\n(?:.*\n)*?    (.*)\n", README, re.MULTILINE)[1]
-        series = 'iptables_rule_packets_total{{instance="a",chain="INPUT",rule="{}",table="filter"}}'
-        case = {
-            "interval": "15s",
-            "input_series": [
-                {"series": series.format("-p tcp -j DROP"), "values": "0+30x40"},
-                {"series": series.format("-p udp -j REJECT --reject-with icmp-port-unreachable"), "values": "5+0x40"},
-                {"series": series.format("-j ACCEPT"), "values": "0+90x40"},
-            ],
-            "promql_expr_test": [{
-                "expr": query, "eval_time": "10m",
-                "exp_samples": [{"labels": '{instance="a",chain="INPUT",rule="-p tcp -j DROP"}', "value": 2}],
-            }],
-        }  # fmt: skip
-        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-            json.dump({"tests": [case]}, file)  # which is YAML, too
-            file.flush()
-            done = subprocess.run(["promtool", "test", "rules", file.name], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-
     def test_one_sitting(self) -> None:
         self.assertLessEqual(README.count("\n"), 200)
 

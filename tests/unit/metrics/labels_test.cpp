@@ -1,6 +1,7 @@
 #include "metrics/labels.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <fstream>
 #include <ostream>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "dump/rule_words.h"
 #include "metrics/expressions.h"
 
 namespace iptables_exporter {
@@ -92,6 +94,23 @@ TEST_CASE("labels of options: fixtures/labels.tsv, a rule and its labels in each
     }
   }
   CHECK(rows >= 50);
+}
+
+TEST_CASE("the values of all labels are among those that the words of a rule know") {
+  for (const Label& label : ready_labels({Family::ipv4, Backend::nft, "blue"})) {
+    for (const std::string_view option : label.options) {
+      if (option.empty()) continue;
+      CAPTURE(option);
+      // A value that looks like another option.
+      const std::string rule = fmt::format("-m comment {} -z", option);
+      RuleWords words(rule);
+      std::string_view known;
+      while (const auto word = words.next()) {
+        if (word->text == "-z") known = word->option;
+      }
+      CHECK(known == option);
+    }
+  }
 }
 
 TEST_CASE("labels of one's own: the first group, or nothing") {
