@@ -104,7 +104,7 @@ def labels_of_zsh() -> list[str]:
 
 def labels_of_fish() -> list[str]:
     source = (ROOT / "contrib/completions/iptables_exporter.fish").read_text()
-    return re.search(r"-l sum-by -xa '(.*?)'", source)[1].split()
+    return re.search(r"-l sum-by -xa '\(\w+ (.*?)\)'", source)[1].split()
 
 
 # --- metrics ------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
-"""What contrib/package/release has made is complete, and the same bytes when made elsewhere.
+"""What contrib/package/release has made is complete, and the same bytes as packages of another build.
 
-Usage: release_test.py DIRECTORY [unittest's arguments]
+Usage: release_test.py DIRECTORY OTHER [unittest's arguments]
+
+In OTHER are packages for amd64, made in another directory, as tests/run leaves them in build/check.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,6 @@ from pathlib import Path
 
 from packaged import program_of
 
-SOURCES = Path(__file__).resolve().parents[2]
 VALIDATOR = ("@cyclonedx/cyclonedx-library@10.3.0", "ajv@8.20.0", "ajv-formats@3.0.1", "ajv-formats-draft2019@1.6.1")
 VALIDATE = """
 const {Validation} = require('@cyclonedx/cyclonedx-library');
@@ -67,21 +68,14 @@ class Release(unittest.TestCase):
                              {name for name, _ in expected}, path)
 
     def test_the_same_bytes_elsewhere(self) -> None:
-        elsewhere = self.directory / "a-path-of-another-length"
-        tracked = subprocess.check_output(["git", "ls-files", "-z"], cwd=SOURCES)
-        elsewhere.mkdir()
-        subprocess.run(["xargs", "-0", "cp", "--parents", "--no-dereference", f"--target-directory={elsewhere}"],
-                       cwd=SOURCES, input=tracked, check=True)
-        environment = dict(os.environ, TZ="Asia/Kathmandu", LC_ALL="C.UTF-8", HOME=str(self.directory))
-        made = subprocess.run(["contrib/package/release", "made"], cwd=elsewhere, env=environment, umask=0o077,
-                              capture_output=True, text=True)
-        self.assertEqual(made.returncode, 0, made.stdout + made.stderr)
-        sums = [(made / "SHA256SUMS").read_text().splitlines() for made in (elsewhere / "made", release)]
-        self.assertCountEqual(*sums)
+        made = [path for path in release.glob("*[bmz]") if re.search("amd64|x86_64", path.name)]
+        self.assertEqual(len(made), 3)
+        for path in made:
+            self.assertEqual(path.read_bytes(), (other / path.name).read_bytes(), path.name)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    release = Path(sys.argv.pop(1)).resolve()
+    release, other = (Path(sys.argv.pop(1)).resolve() for _ in range(2))
     unittest.main(verbosity=2)

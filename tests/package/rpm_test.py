@@ -3,7 +3,7 @@
 
 Usage: rpm_test.py BUILD_DIRECTORY [unittest's arguments]
 
-The directory is what `cmake --workflow --preset rpm` has made.
+The directory is what `cmake --workflow --preset check-rpm` has made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ build: Path
 def pack(version: str | None = None) -> Path:
     """Anew from the build, or as another version."""
     target = directory / f"packed-{version}"
-    subprocess.run(["cmake", "--preset", "rpm"], cwd=SOURCES, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--preset", "check-rpm"], cwd=SOURCES, check=True, stdout=subprocess.DEVNULL)
     as_version = ["-R", version] if version else []
     subprocess.run(["cpack", "--config", build / "CPackConfig.cmake", "-B", target, *as_version],
                    cwd=build, check=True, capture_output=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from machine import isolate, mount
 
 SOURCES = Path(__file__).resolve().parents[2]
-BUILD = SOURCES / "build/release"
+BUILD = SOURCES / "build/check"
 INSTALL = (SOURCES / "contrib/install.md").read_text()
 OTHER = 1000  # the first user of most hosts
 SCRATCH = Path("/mnt")  # in our own mount namespace: a tmpfs, and nothing to clean up
@@ -34,7 +34,7 @@ def packed(directory: Path, *before: str) -> Path:
 
 class Owner(unittest.TestCase):
     def test_whoever_packs_it(self) -> None:
-        subprocess.run(["cmake", "--preset", "release"], cwd=SOURCES, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["cmake", "--preset", "check-static"], cwd=SOURCES, check=True, stdout=subprocess.DEVNULL)
         # That user, with the right to write into a build of root's.
         ids = [f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups"]
         as_other = ["setpriv", *ids, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
