@@ -38,7 +38,7 @@ void SaveParser::parse_lines() {
     const std::size_t length = parse_line(longest);
     if (length == longest.npos) {
       if (longest.size() == rest.size() && longest.size() <= max_line_bytes) break;
-      fail(fmt::format("longer than {} bytes", max_line_bytes), rest);
+      fail(fmt::format("the line is longer than {} bytes", max_line_bytes), rest);
     }
     const std::string_view line = rest.substr(0, length);
     line_number_ += 1 + static_cast<std::size_t>(std::count(line.begin(), line.end(), '\n'));
@@ -126,7 +126,8 @@ void SaveParser::parse_chain(std::string_view line) {
   }
   if (name.find(' ') != name.npos) {
     has_chain_with_space_ = true;
-    if (name.find('"') != name.npos) fail("a chain's name that could open quotes in rules", line);
+    if (name.find('"') != name.npos)
+      fail("the chain's name has a quote, which could hide rules", line);
   }
   chains.push_back(
       {std::string(name), policy == "-" ? std::string() : std::string(policy), counters, {}});
@@ -179,8 +180,8 @@ std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view re
   }
   // Rules stand in the order of their chains.
   if (owners.size() > 1) std::erase_if(owners, [&](std::size_t i) { return i < current_chain_; });
-  if (owners.size() > 1) fail("the rule may be of more than one chain", line);
-  if (owners.empty()) fail("the rule's chain was not declared", line);
+  if (owners.size() > 1) fail("the rule could belong to more than one chain", line);
+  if (owners.empty()) fail("no line declares the rule's chain", line);
   return owners.front();
 }
 
@@ -188,24 +189,24 @@ std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view re
 /// before may have been forged.
 void SaveParser::refuse_end_of_chain(std::string_view line) const {
   if (in_table_ && line.back() == ']' && read_chain(line)) {
-    fail("the end of a chain's name that holds a newline", line);
+    fail("this could be the end of a chain's name with a newline", line);
   }
 }
 
-/// A chain's name can open quotes, which then hide its own end and the rules behind it. So a comment
-/// that holds such a line is refused, too.
+/// A chain's name can open quotes, which then hide its own end and the rules behind it. So a
+/// comment that holds such a line is refused, too.
 void SaveParser::refuse_ends_of_chains(std::string_view rule) const {
   for (std::size_t end = 0; (end = rule.find('\n')) != rule.npos; rule.remove_prefix(end + 1)) {
     const std::string line = fmt::format(":{}", rule.substr(0, end));  // it may be " - [0:0]" alone
     const std::optional<ChainLine> chain = read_chain(line);
     if (chain && chain->policy == "-") {
-      fail("the end of a chain's name that holds a newline", rule.substr(0, end));
+      fail("this could be the end of a chain's name with a newline", rule.substr(0, end));
     }
   }
 }
 
 void SaveParser::refuse_nul(std::string_view line) const {
-  if (line.find('\0') != line.npos) fail("a NUL byte, which no dump has", line);
+  if (line.find('\0') != line.npos) fail("the line has a NUL byte, and no dump has one", line);
 }
 
 void SaveParser::parse_commit(std::string_view line) {

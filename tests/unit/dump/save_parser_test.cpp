@@ -201,7 +201,7 @@ TEST_CASE("what is not a dump is refused, and the message says where and what") 
        "line 2: expected :CHAIN POLICY [packets:bytes]: :I ACCEPT [18446744073709551616:0]"},
       {"*f\n:I - [0:0]\n:I - [0:0]\n", "line 3: the chain stands twice in its table: :I - [0:0]"},
       {"[0:0] -A X\n", "line 1: expected *TABLE before the first rule: [0:0] -A X"},
-      {"*f\n[0:0] -A X\n", "line 2: the rule's chain was not declared: [0:0] -A X"},
+      {"*f\n[0:0] -A X\n", "line 2: no line declares the rule's chain: [0:0] -A X"},
       {"*f\n[0:0] -I X\n", "line 2: expected -A CHAIN after the counters: [0:0] -I X"},
       {"*f\n[0:18446744073709551616] -A X\n",
        "line 2: expected [packets:bytes], each at most 2^64-1: [0:18446744073709551616] -A X"},
@@ -229,9 +229,9 @@ TEST_CASE("names of chains that only netlink can make") {
   const Row rows[] = {
       // Its rule could be INPUT's.
       {":INPUT ACCEPT [0:0]\n:INPUT -s 192.0.2.1/32 - [0:0]\n[1:2] -A INPUT -s 192.0.2.1/32 -j X\n",
-       "line 4: the rule may be of more than one chain: [1:2] -A INPUT -s 192.0.2.1/32 -j X"},
+       "line 4: the rule could belong to more than one chain: [1:2] -A INPUT -s 192.0.2.1/32 -j X"},
       {":a - [0:0]\n:a  - [0:0]\n[1:2] -A a  -j X\n",
-       "line 4: the rule may be of more than one chain: [1:2] -A a  -j X"},
+       "line 4: the rule could belong to more than one chain: [1:2] -A a  -j X"},
       // Behind another chain's it could not.
       {":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:INPUT -s 1.2.3.4/32 - [0:0]\n"
        "[1:2] -A INPUT -j X\n[3:4] -A FORWARD -j X\n[5:6] -A INPUT -s 1.2.3.4/32 -j X\n",
@@ -243,18 +243,19 @@ TEST_CASE("names of chains that only netlink can make") {
       {":a b - [0:0]\n:c - [0:0]\n[1:2] -A c ! -i lo\n",
        "table f\nchain a b||0,0\nchain c||0,0\nrule 1,2|! -i lo\n"},
       {":a b - [0:0]\n[1:2] -A a b c\n",
-       "line 3: the rule's chain was not declared: [1:2] -A a b c"},
+       "line 3: no line declares the rule's chain: [1:2] -A a b c"},
       // Its name is none of its rule's words.
       {":a -j LOG - [0:0]\n[1:2] -A a -j LOG -m comment --comment \"\n[3:4] -A a\n\" -j X\n",
        "table f\nchain a -j LOG||0,0\nrule 1,2|-m comment --comment \"\n[3:4] -A a\n\" -j X\n"},
       // As a target it would hide what follows.
       {":a -j LOG --log-prefix \" - [0:0]\n",
-       "line 2: a chain's name that could open quotes in rules: :a -j LOG --log-prefix \" - [0:0]"},
+       "line 2: the chain's name has a quote, which could hide rules: :a -j LOG --log-prefix \" - "
+       "[0:0]"},
       // Names with newlines: each line but the last is what it likes.
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X - [0:0]\n",
-       "line 4: the end of a chain's name that holds a newline: [7:8] -A I -j X - [0:0]"},
+       "line 4: this could be the end of a chain's name with a newline: [7:8] -A I -j X - [0:0]"},
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X\n# - [0:0]\n",
-       "line 5: the end of a chain's name that holds a newline: # - [0:0]"},
+       "line 5: this could be the end of a chain's name with a newline: # - [0:0]"},
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X\n:y - [0:0]\n",
        "line 5: expected all chains of a table before its rules: :y - [0:0]"},
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -m comment --comment \" - [0:0]\n"
@@ -264,9 +265,10 @@ TEST_CASE("names of chains that only netlink can make") {
       // It opened quotes, and what they swallow ends in those of another rule.
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A zz -j f - \" - [0:0]\n[3:4] -A I -j DROP\n"
        "[1:2] -A I -m comment --comment \"x y\" -j X\n",
-       "line 4: the end of a chain's name that holds a newline: [7:8] -A zz -j f - \" - [0:0]"},
+       "line 4: this could be the end of a chain's name with a newline: [7:8] -A zz -j f - \" - "
+       "[0:0]"},
       {":I ACCEPT [0:0]\n[7:8] -A I -m comment --comment \"x\n - [0:0]\n\"\n",
-       "line 3: the end of a chain's name that holds a newline:  - [0:0]"},
+       "line 3: this could be the end of a chain's name with a newline:  - [0:0]"},
       {":I ACCEPT [0:0]\n[7:8] -A I -m comment --comment \"x\n:y ACCEPT [0:0]\n\"\n",
        "table f\nchain I|ACCEPT|0,0\nrule 7,8|-m comment --comment \"x\n:y ACCEPT [0:0]\n\"\n"},
       // A comment that looks like one is none.
@@ -333,14 +335,15 @@ TEST_CASE("a line without end is refused before it fills the memory") {
       error = parse_error.what();
     }
   }
-  CHECK(error.starts_with("line 1: longer than 1048576 bytes: xxx"));
+  CHECK(error.starts_with("line 1: the line is longer than 1048576 bytes: xxx"));
   CHECK(error.size() < 200);
 }
 
 TEST_CASE("the longest line") {
   const std::string longest = "#" + std::string(SaveParser::max_line_bytes - 1, 'x');
   CHECK(error_of(longest + "\n") == "");
-  CHECK(error_of(longest + "x\n").starts_with("line 1: longer than 1048576 bytes: #xxx"));
+  CHECK(
+      error_of(longest + "x\n").starts_with("line 1: the line is longer than 1048576 bytes: #xxx"));
 }
 
 TEST_CASE("a dump cut anywhere is refused, but where iptables-save was done with a table") {
