@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the figures of README.md beside this: `measure.py PROGRAM`, in about twenty minutes.
 
-It needs prometheus, promtool and prometheus-node-exporter, no privileges, and ports 9090, 9100 and
+It needs prometheus, promtool, prometheus-node-exporter and python3-yaml, no privileges, and ports 9090, 9100 and
 9101 of the loopback interface.
 """
 
@@ -26,13 +26,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hosts
+import yaml
 
 CONTRIB = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(CONTRIB / "prometheus"))
-
-import rules  # noqa: E402
-from settings import Settings  # noqa: E402
-
 PROGRAM = Path(sys.argv[1]).resolve()
 RULE_FILE = CONTRIB / "prometheus" / "iptables_exporter.rules.yml"
 SCRAPES = 25
@@ -208,7 +204,6 @@ def scraping(names: list[str]) -> dict:
 def a_day_of_recordings(names: list[str]) -> dict[str, tuple[str, list[str]]]:
     """Of the series that rules read over hours and days."""
     now = int(time.time()) // 60 * 60
-    seen = (rules.BUILD_INFO_SEEN, rules.SUCCESS_SEEN, rules.FILTER_SEEN)
     filter_ = 'table="filter"'
     found: dict[str, list[str]] = {}
 
@@ -221,34 +216,35 @@ def a_day_of_recordings(names: list[str]) -> dict[str, tuple[str, list[str]]]:
                 for at in range(now - DAY, now, step)
             ]
 
-    for name in seen:
-        put(name, "", 60)
-    put(rules.DROP_POLICY_SEEN, f',{filter_},chain="INPUT"', 60)
-    put(rules.DROP_POLICY_SEEN, f',{filter_},chain="FORWARD"', 60)
-    put(rules.HASH, f",{filter_}", 60, 246590628053015)
-    put(rules.DROPPED, "", 60, 1.5)
-    put(rules.DROPPED_MOST, "", 900, 2)
-    put(rules.DROPPED_LEAST, "", 900, 1)
-    put(rules.UNSHOWN, ',reason="nft"', 900, 1)
-    put(rules.UNSHOWN, ',reason="legacy"', 900, 0)
+    put("instance:up:since", "", 60, now - 7 * DAY)
+    put("source:iptables_success:seen", "", 60)
+    for chain in ("INPUT", "FORWARD"):
+        put("chain:iptables_closed:seen", f',{filter_},chain="{chain}"', 60)
+        put("chain:iptables_rules:seen", f',chain="{chain}"', 60)
+        put("source_chain:iptables_rules:last", f',chain="{chain}"', 60, 50)
+        put("chain:iptables_rules:sum", f',chain="{chain}"', 60, 50)
+    put("file:iptables_prom:seen", ',file="/run/iptables.prom"', 60)
+    put("table:iptables_hash:last", f",{filter_}", 60, 246590628053015)
+    put("instance:iptables_dropped_packets:rate5m", "", 60, 1.5)
+    for reason in ("nft", "legacy"):
+        put("iptables_unshown_tables", f',reason="{reason}"', 60, 0)
     return {name: ("gauge", lines) for name, lines in found.items()}
 
 
 def cost_of_groups(process: subprocess.Popen[bytes], now: float) -> None:
-    settings = Settings()
     print("| group | every | CPU each time | samples at once, at most | of a CPU |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for group in rules.groups(settings):
+    for group in yaml.safe_load(RULE_FILE.read_text())["groups"]:
         begin = cpu_seconds(process)
         peak = 0
-        for rule in group.rules:
-            query = urllib.parse.urlencode({"query": rule.expr, "time": now, "stats": "all"})
+        for rule in group["rules"]:
+            query = urllib.parse.urlencode({"query": rule["expr"], "time": now, "stats": "all"})
             answer = json.loads(fetch(f"http://127.0.0.1:9090/api/v1/query?{query}"))
             peak = max(peak, answer["data"]["stats"]["samples"]["peakSamples"])
         cpu = cpu_seconds(process) - begin
-        every = settings.interval(group.name)
+        every = group["interval"]
         seconds = {"m": 60, "s": 1}[every[-1]] * int(every[:-1])
-        print(f"| {group.name} | {every} | {cpu:.2f} s | {peak:,} | {cpu / seconds:.1%} |", flush=True)
+        print(f"| {group['name']} | {every} | {cpu:.2f} s | {peak:,} | {cpu / seconds:.1%} |", flush=True)
 
 
 def cost_of_dashboard(process: subprocess.Popen[bytes], now: float) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 import dashboard
 
@@ -80,6 +84,26 @@ class Dashboard(unittest.TestCase):
                 self.assertIn('instance="$host"', selector, title)
             self.assertNotRegex(promql, r"(?<![\w:])iptables_rule_\w+(?![\w:{])", title)
         self.assertGreater(asked, 10)
+
+    def test_stats_are_empty_where_there_are_no_hosts(self) -> None:
+        """And neither red nor a green 0."""
+        stats = [panel for panel in self.panels if panel["type"] == "stat"]
+        self.assertEqual(len(stats), 6)
+        queries = [re.sub(r"\$[a-z]\w*", ".*", panel["targets"][0]["expr"]) for panel in stats]
+        asked = [{"expr": promql, "eval_time": "5m", "exp_samples": []} for promql in queries]
+        page = {"tests": [{"interval": "1m", "input_series": [], "promql_expr_test": asked}]}
+        with tempfile.TemporaryDirectory() as directory:
+            test = Path(directory, "test.yml")
+            test.write_text(json.dumps(page))
+            done = subprocess.run(["promtool", "test", "rules", test], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for panel in stats:
+            self.assertNotIn("noValue", panel["fieldConfig"]["defaults"])
+
+    def test_it_is_what_the_generator_writes(self) -> None:
+        generate = dashboard.PATH.with_name("generate")
+        written = subprocess.run([generate], check=True, capture_output=True, text=True).stdout
+        self.assertEqual(dashboard.PATH.read_text(), written, f"{generate} > {dashboard.PATH}")
 
     def test_it_is_not_loaded_every_few_seconds(self) -> None:
         self.assertRegex(self.dashboard["refresh"], r"\A[1-9]\d*m\Z")

@@ -1,7 +1,7 @@
 """Draws the main panels of contrib/grafana's dashboard, as SVG on stdout, from a living fleet.
 
-The queries, titles, units and legends are the dashboard's, the data are what Prometheus answers
-after the fleet has run for three minutes; only the looks are our own, not Grafana's.
+The queries, titles, units, thresholds and legends are the dashboard's, the data are what Prometheus answers
+after the fleet has lived for an hour, which takes a minute; only the looks are our own, not Grafana's.
 
     IPTABLES_EXPORTER=build/release/iptables_exporter python3 tests/fleet/draw_dashboard.py > FILE
 """
@@ -16,9 +16,9 @@ from html import escape
 import dashboard
 from fleet import DISCARD, DNS, ECHO, Fleet, a_fleet, filled_in, support
 
-SECONDS = 180
+SECONDS = 60  # an hour, at this speed
 HOST = "web-1"
-STATS = ("Hosts", "Failing", "Stale", "Without a firewall", "Differ")
+STATS = ("Hosts", "Failing", "Stale", "Without rules", "Not saved", "Not all shown")
 GRAPHS = ("Dropped and rejected", "Packets by target", "Rules that drop most", "Number of rules")
 
 CHANGED = "Ruleset changed"  # the annotation
@@ -30,23 +30,26 @@ PALETTE = (
     "#8c564b", "#e377c2", "#17becf",
 )  # fmt: skip
 STYLE = """text{font-family:Inter,Helvetica,Arial,sans-serif;font-size:11px;fill:#4b5563}
-.t{font-size:13px;font-weight:600;fill:#111827}.n{font-size:30px;font-weight:600;fill:#15803d}
+.t{font-size:13px;font-weight:600;fill:#111827}.n{font-size:30px;font-weight:600}
 .g{stroke:#e5e7eb}.p{fill:#fff;stroke:#d1d5db}.l{fill:none;stroke-width:1.6}
 .a{stroke:#f59e0b;stroke-dasharray:4 3}"""
 
 
+COLORS = {"green": "#15803d", "red": "#b91c1c", "yellow": "#a16207"}
+
+
 def live(fleet: Fleet) -> None:
-    """Three minutes of ordinary and less ordinary days."""
+    """An hour of ordinary and less ordinary days."""
     web_1, web_2, web_3, db_1, _ = fleet.hosts.values()
     for second in range(SECONDS):
         for host in (web_1, web_2, web_3, db_1):
-            wave = math.sin(second / 14 + host.number)
+            wave = math.sin(second / 5 + host.number)
             host.traffic[DNS] = round((14 + 4 * host.number) * (1 + 0.5 * wave))
             host.traffic[ECHO] = round(3 + wave)
-        web_2.traffic[DISCARD] = 60 if 70 <= second < 100 else 2
-        if second == 115:
+        web_2.traffic[DISCARD] = 60 if 20 <= second < 32 else 2
+        if second == 38:
             web_1.iptables("--append services --protocol tcp --dport 8080 --jump ACCEPT")
-        if second == 160:
+        if second == 52:
             db_1.iptables("--append INPUT --protocol tcp --dport 6432 --jump ACCEPT")
         time.sleep(1)
 
@@ -90,10 +93,13 @@ class Drawing:
         self.end = time.time()
         panels = dashboard.load()["panels"]
         self.panels = {panel["title"]: panel for panel in panels}
+        rows = [panel["title"] for panel in panels if panel["type"] == "row"]
+        of_one_host = panels.index(self.panels[next(title for title in rows if "$host" in title)])
+        self.of_one_host = {panel["title"] for panel in panels[of_one_host:]}
         self.changes = self.points(dict(dashboard.queries(dashboard.load()))[CHANGED], step=1)
         self.parts: list[str] = []
 
-    def points(self, promql: str, step: float = 2) -> list[dict]:
+    def points(self, promql: str, step: float = 1) -> list[dict]:
         return self.fleet.query_range(filled_in(promql, HOST), self.start, step)
 
     def box(self, x: float, y: float, width: float, height: float, title: str) -> None:
@@ -106,12 +112,18 @@ class Drawing:
         panel = self.panels[title]
         self.box(x, y, width, STAT_HEIGHT, title)
         found = self.fleet.query(filled_in(panel["targets"][0]["expr"], HOST))
-        words = with_unit(float(found[0]["value"][1]) if found else 0, unit_of(panel))
-        self.parts.append(text(x + width / 2, y + 58, words, 'class="n" text-anchor="middle"'))
+        value = float(found[0]["value"][1]) if found else None
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        reached = [step for step in steps if step["value"] is None or (value or 0) >= step["value"]]
+        color = COLORS[reached[-1]["color"]] if found else "#6b7280"
+        words = "No data" if value is None else with_unit(value, unit_of(panel))
+        look = f'class="n" fill="{color}" style="fill:{color}" text-anchor="middle"'
+        self.parts.append(text(x + width / 2, y + 58, words, look))
 
     def graph(self, x: float, y: float, width: float, title: str) -> None:
         panel = self.panels[title]
-        self.box(x, y, width, GRAPH_HEIGHT, title.replace("$host", HOST))
+        of_whom = f"{HOST}: " if title in self.of_one_host else "All hosts: "
+        self.box(x, y, width, GRAPH_HEIGHT, of_whom + title)
         found = self.points(panel["targets"][0]["expr"])
         found.sort(key=lambda series: -sum(float(value) for _, value in series["values"]))
         found = found[: len(PALETTE)]
@@ -136,9 +148,9 @@ class Drawing:
             self.parts.append(f'<path class="g" d="M{left} {line:.1f}H{right}"/>')
             label = with_unit(tick * step, unit_of(panel))
             self.parts.append(text(left - 6, line + 4, label, 'text-anchor="end"'))
-        for minute in range(math.ceil(self.start / 60) * 60, math.ceil(self.end), 60):
-            clock = time.strftime("%H:%M", time.gmtime(minute))
-            self.parts.append(text(at_x(minute), bottom + 15, clock, 'text-anchor="middle"'))
+        for minute in range(0, round(self.end - self.start), 10):  # a minute is a second here
+            clock = f"12:{minute:02}" if minute < 60 else "13:00"
+            self.parts.append(text(at_x(self.start + minute), bottom + 15, clock, 'text-anchor="middle"'))
         for change in self.changes:
             moment = at_x(change["values"][0][0])
             self.parts.append(f'<path class="a" d="M{moment:.1f} {top}V{bottom}"/>')
@@ -184,6 +196,8 @@ def main() -> None:
     with a_fleet().running() as fleet:
         fleet.configure()
         time.sleep(20)  # until all rates have their past
+        for name in ("web-1", "web-2", "web-3"):
+            fleet.hosts[name].save()
         start = time.time()
         live(fleet)
         print(Drawing(fleet, start).svg(), end="")

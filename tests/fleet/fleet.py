@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 import prometheus_api  # noqa: E402
 import support  # noqa: E402
 from support import eventually  # noqa: E402
-from generator import Settings, generate, rules  # noqa: E402
 
+RULES = ROOT / "contrib" / "prometheus" / "iptables_exporter.rules.yml"
 SPEED_UP = 60
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -35,7 +35,9 @@ DNS, ECHO, DISCARD, UNKNOWN = 53, 7, 9, 11
 
 
 def at_test_speed(promql: str) -> str:
-    """All durations 60 times as short: `5m` becomes `5000ms`. Names as `x:rate5m` stay."""
+    """All durations 60 times as short: `5m` becomes `5000ms`, and `time() - 86400` `time() - 1440`. Names as
+    `x:rate5m` stay."""
+    promql = re.sub(r"(?<=time\(\) - )\d+", lambda match: str(int(match[0]) // SPEED_UP), promql)
     return re.sub(
         r"(?<!\w)(\d+)([smhdw])\b",
         lambda match: f"{int(match[1]) * _SECONDS[match[2]] * 1000 // SPEED_UP}ms",
@@ -43,13 +45,10 @@ def at_test_speed(promql: str) -> str:
     )
 
 
-DEAR = ("packets", "bytes", "drops", "days")
-
-
 def rules_at_test_speed(without: Sequence[str] = ()) -> str:
-    settings = Settings(scale=SPEED_UP)
-    kept = [group for group in rules.groups(settings) if group.name not in without]
-    return generate.rule_file(settings, kept)
+    head, *groups = re.split(r"(?m)^(?=  # .*\n  - name: )", RULES.read_text())
+    kept = [group for group in groups if not any(f".{name}\n" in group for name in without)]
+    return at_test_speed(head + "".join(kept))
 
 
 def filled_in(promql: str, host: str) -> str:
@@ -116,6 +115,14 @@ class Host:
     def iptables(self, arguments: str, command: str = "iptables-nft") -> None:
         self.network.run(command, *arguments.split())
 
+    def save(self) -> None:
+        """What runs is what a reboot would load: the page that says so."""
+        page = (self.textfiles / "iptables.prom").read_text()
+        saved = re.findall(r"(?m)^iptables_((?:ruleset_hash|rules)\{.*\n)", page)
+        new = self.textfiles / "iptables_saved.new"
+        new.write_text("".join(f"iptables_saved_{line}" for line in saved))
+        new.rename(self.textfiles / "iptables_saved.prom")
+
     def stop_timer(self) -> None:
         self._timer_runs.clear()
         with self._one_run:  # has ended now
@@ -150,8 +157,11 @@ class Host:
 
 
 class Fleet:
-    def __init__(self, hosts: list[Host]) -> None:
+    """`servers` are commands that start a Prometheus; the first is the one that is asked."""
+
+    def __init__(self, hosts: list[Host], servers: Sequence[Sequence[str]] = (("prometheus",),)) -> None:
         self.hosts = {host.name: host for host in hosts}
+        self.servers = {f"127.0.0.1:{9090 + number}": command for number, command in enumerate(servers)}
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Fleet]:
@@ -167,32 +177,38 @@ class Fleet:
     def _start_prometheus(self, resources: contextlib.ExitStack) -> None:
         self._directory = resources.enter_context(support.public_directory())
         self._resources = resources
-        self._write_configuration(without=DEAR)
+        self._write_configuration(without=["drops"])
         self._run_prometheus()
 
     def restart_prometheus(self) -> None:
-        self._prometheus.terminate()
-        self._prometheus.wait()
+        for process in self._processes:
+            process.terminate()
+            process.wait()
         self._run_prometheus()
 
     def _run_prometheus(self) -> None:
-        self._prometheus = _start(
-            self._resources,
-            "prometheus",
-            f"--config.file={self._directory}/prometheus.yml",
-            f"--storage.tsdb.path={self._directory}/data",
-            f"--web.listen-address={prometheus_api.ADDRESS}",
-            "--web.enable-lifecycle",
-            f"--query.lookback-delta={300 // SPEED_UP}s",
-            "--log.level=error",
-        )
-        eventually(self._prometheus_is_ready, lambda: "Prometheus does not answer")
+        self._processes = [
+            _start(
+                self._resources,
+                *command,
+                f"--config.file={self._directory}/prometheus.yml",
+                f"--storage.tsdb.path={self._directory}/data-{number}",
+                f"--web.listen-address={address}",
+                "--web.enable-lifecycle",
+                f"--query.lookback-delta={300 // SPEED_UP}s",
+                "--log.level=error",
+            )
+            for number, (address, command) in enumerate(self.servers.items())
+        ]
+        for address in self.servers:
+            eventually(lambda: self._is_ready(address), lambda: f"{address}: Prometheus does not answer")
 
     def configure(self, **labels: str) -> None:
         """All groups of rules, and these labels for every target."""
         self._write_configuration(**labels)
-        reload = urllib.request.Request(f"http://{prometheus_api.ADDRESS}/-/reload", method="POST")
-        urllib.request.urlopen(reload).close()
+        for address in self.servers:
+            reload = urllib.request.Request(f"http://{address}/-/reload", method="POST")
+            urllib.request.urlopen(reload).close()
 
     def _write_configuration(self, without: Sequence[str] = (), **labels: str) -> None:
         (self._directory / "rules.yml").write_text(rules_at_test_speed(without))
@@ -209,9 +225,9 @@ class Fleet:
         }
         (self._directory / "prometheus.yml").write_text(json.dumps(config))
 
-    def _prometheus_is_ready(self) -> bool:
+    def _is_ready(self, address: str) -> bool:
         try:
-            return bool(self.get("rules")["groups"])
+            return bool(self.get("rules", address=address)["groups"])
         except OSError:
             return False
 
@@ -236,12 +252,16 @@ class Fleet:
         data = self.get("query_range", query=promql, start=start, end=time.time(), step=step)
         return data["result"]
 
-    def firing(self) -> set[tuple[str, str]]:
+    def firing(self, address: str = prometheus_api.ADDRESS) -> set[tuple[str, str]]:
         """(alert, instance)"""
-        return _alerts(self.query('ALERTS{alertstate="firing"}'))
+        return _alerts(self.get("query", address=address, query=FIRING)["result"])
 
-    def fired_since(self, start: float) -> set[tuple[str, str]]:
-        return _alerts(self.query_range('ALERTS{alertstate="firing"}', start))
+    def fired_since(self, start: float, address: str = prometheus_api.ADDRESS) -> set[tuple[str, str]]:
+        data = self.get("query_range", address=address, query=FIRING, start=start, end=time.time(), step=1)
+        return _alerts(data["result"])
+
+
+FIRING = 'ALERTS{alertstate="firing"}'
 
 
 def _alerts(series: list[dict]) -> set[tuple[str, str]]:
@@ -312,6 +332,9 @@ _DOCKER_FILTER = """*filter
 :f2b-sshd - [0:0]
 :KUBE-FIREWALL - [0:0]
 -A INPUT -p tcp -m tcp --dport 9100 -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT
+-A INPUT -p tcp -m tcp --dport 8443 -j ACCEPT
 -A INPUT -p tcp -m tcp --dport 22 -j f2b-sshd
 -A INPUT -j KUBE-FIREWALL
 -A FORWARD -o docker0 -j DOCKER
@@ -335,7 +358,7 @@ COMMIT
 _WITHOUT_DAEMONS = '--hash {chain!~"DOCKER.*|FORWARD|POSTROUTING|f2b-.*"}'
 
 
-def a_fleet() -> Fleet:
+def a_fleet(servers: Sequence[Sequence[str]] = (("prometheus",),)) -> Fleet:
     """Three web servers as the package has it, a database with two runs, and one whose daemons write
     rules all day long."""
     packaged = {"iptables.prom": "--family ipv4,ipv6 --backend legacy,nft --allow-empty"}
@@ -352,7 +375,8 @@ def a_fleet() -> Fleet:
                 "iptables-nft": _DATABASE_FILTER, "ip6tables-nft": _WEB_FILTER6,
             }),
             Host(5, "docker-1", "docker", docker, {"iptables-nft": _DOCKER_FILTER + _NAT}),
-        ]
+        ],
+        servers,
     )  # fmt: skip
     fleet.hosts["docker-1"].traffic = {DISCARD: 1}
     return fleet

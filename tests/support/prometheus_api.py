@@ -20,13 +20,13 @@ class Refused(Exception):
     """Prometheus does not take an expression; the message is its own."""
 
 
-def ask(path: str, **parameters: object) -> dict:
+def ask(path: str, address: str = ADDRESS, **parameters: object) -> dict:
     """The data of its answer. OSError if there is none, as long as it is starting."""
     text = urllib.parse.urlencode(parameters, errors="surrogateescape")
     takes_post = path in ("query", "query_range", "series")  # no URL holds the longest of these
     url, body = (path, text.encode()) if takes_post else (f"{path}?{text}", None)
     try:
-        with urllib.request.urlopen(f"http://{ADDRESS}/api/v1/{url}", body, DEADLINE) as response:
+        with urllib.request.urlopen(f"http://{address}/api/v1/{url}", body, DEADLINE) as response:
             return json.load(response)["data"]
     except urllib.error.HTTPError as error:
         if error.code == 503:
