@@ -132,6 +132,13 @@ class Scripted(ScriptedCase):
         self.assertGreaterEqual(float(*run.metrics["iptables_scrape_duration_seconds"].samples.values()), 2)
         self.assertLess(usage.ru_utime + usage.ru_stime, 1)
 
+    def test_it_rests_as_long_as_it_reads(self) -> None:
+        """Beside somebody who changes tables without pause it does not burn a core."""
+        run = self.run_on(self.command(f": <{LOCK}; sleep 0.1; show zeros"), *LEGACY, "--timeout", "2")
+        self.assert_says(run, disturbed("2"))
+        self.assertGreater(self.tries(), 1)
+        self.assertLess(self.tries(), 15)  # 20 without a rest
+
     def test_the_others_do_not_suffer(self) -> None:
         path = self.command("show right", name="iptables-nft-save")
         self.command("show zeros")
