@@ -17,8 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / name for name in (
     "README.md", "contrib/README.md", "contrib/container/README.md", "contrib/install.md", "contrib/limits.md",
-    "contrib/reboot.md", "contrib/scale/README.md", "tests/README.md", "tests/benchmark/README.md", "CHANGELOG.md",
-    "CONTRIBUTING.md", "SECURITY.md",
+    "contrib/prometheus/runbooks.md", "contrib/reboot.md", "contrib/scale/README.md", "tests/README.md",
+    "tests/benchmark/README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md",
 )]  # fmt: skip
 README = PAGES[0].read_text()
 
