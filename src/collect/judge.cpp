@@ -66,12 +66,42 @@ const Table* table_that_spans_lines(const Ruleset& ruleset) {
   return nullptr;
 }
 
+/// Whether the kernel has each of these tables, with as many entries. It may have more by now.
+bool is_of_kernel(const std::vector<Table>& tables, const std::vector<KernelTable>& kernel) {
+  return std::all_of(tables.begin(), tables.end(), [&](const Table& table) {
+    std::size_t entries = 1;
+    for (const Chain& chain : table.chains) {
+      entries += (chain.policy.empty() ? 2 : 1) + chain.rules.size();
+    }
+    return std::any_of(kernel.begin(), kernel.end(), [&](const KernelTable& other) {
+      return other.name == table.name && other.entries == entries;
+    });
+  });
+}
+
+/// Whether a chain's name may have moved or hidden rules. If the kernel has no legacy table, there
+/// is no such name, and the command reads something else.
+bool contradicts_kernel(const Attempt& attempt) {
+  const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
+  return ruleset && (attempt.backend ? attempt.backend : ruleset->backend) == Backend::legacy &&
+         attempt.legacy && !attempt.legacy->empty() &&
+         !is_of_kernel(ruleset->tables, *attempt.legacy);
+}
+
 constexpr std::string_view no_counters = "; no counters are written";
 
 /// Why the source failed, what that means and what to do; empty if it did not fail.
 std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit& limit) {
-  const auto& [collection, path, backend, result, parse_error, watched, is_repeated] = attempt;
+  const auto& [collection, path, backend, result, parse_error, watched, legacy, is_repeated] =
+      attempt;
   const bool is_late = !result.status && result.failure.empty();
+  if (result.status == 0 && contradicts_kernel(attempt) && watched != Watched::changed) {
+    return fmt::format(
+        "{}: for {} (--timeout), other tables or other numbers of rules were read than the kernel "
+        "has; a chain's name may hide rules, so no counters are written: look for such a name in "
+        "what {} prints",
+        collection.name, counted(limit.timeout.count(), "second"), collection.name);
+  }
   if (is_disturbed(attempt) || (is_repeated && is_late)) {
     return fmt::format(
         "{}: legacy tables kept changing for {} (--timeout); counters read during a change may be "
@@ -161,10 +191,12 @@ void find_unshown_tables(std::vector<Collection>& collections, const Host& host)
 
 bool is_disturbed(const Attempt& attempt) {
   const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
-  if (attempt.watched != Watched::changed || !ruleset || attempt.result.status != 0) return false;
+  if (!ruleset || attempt.result.status != 0) return false;
+  if (contradicts_kernel(attempt)) return true;
   // Where nobody can know what it read, it may have been legacy tables.
   const auto backend = attempt.backend ? attempt.backend : ruleset->backend;
-  return backend != Backend::nft && !ruleset->tables.empty();
+  return attempt.watched == Watched::changed && backend != Backend::nft &&
+         !ruleset->tables.empty();
 }
 
 Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why) {

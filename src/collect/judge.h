@@ -38,10 +38,12 @@ struct Attempt {
   SubprocessResult result = {};
   std::string parse_error = {};
   std::optional<Watched> watched = {};  // absent: the kernel was not read
+  KernelTables legacy = {};             // of the kernel, asked when all was read
   bool is_repeated = false;             // all before this one were disturbed
 };
 
-/// Whether counters that it read may be zeros of a change that was going on.
+/// Whether it is to be read again: its counters may be zeros of a change that was going on, or it
+/// shows other legacy tables or other numbers of rules than the kernel has.
 bool is_disturbed(const Attempt& attempt);
 
 /// All that is known of a run.

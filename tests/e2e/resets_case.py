@@ -56,8 +56,8 @@ class ScriptedCase(ResetsCase):
         super().setUp()
         self.bin = self.directory / "bin"
         self.calls = self.directory / "calls"
-        # So that there is something to protect; it makes the lock file too.
-        subprocess.run(["iptables-legacy", "-A", "INPUT"], check=True)
+        # So that there is something to protect, and as many rules as are shown; it makes the lock file too.
+        subprocess.run(["iptables-legacy-restore"], input=rules(2).encode(), check=True)
 
     def command(self, *calls: str, name: str = "iptables-legacy-save") -> str:
         """A PATH. Each call begins with the next of these; the last one is all others' too."""

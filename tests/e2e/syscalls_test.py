@@ -12,7 +12,7 @@ import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, Popen, run as run_command
+from subprocess import Popen, run as run_command
 
 from fault_case import FaultCase
 from oracle import read_metrics
@@ -68,8 +68,9 @@ class SyscallCase(FaultCase):
     def setUp(self) -> None:
         super().setUp()
         self.log = self.directory / "strace.log"
-        # So that there is a lock to look at.
-        run_command(["iptables-legacy", "-L"], check=True, stdout=DEVNULL)
+        # So that there is a lock to look at, and a table with as many entries as that of DUMP.
+        for command in "-F", "-A", "-A":
+            run_command(["iptables-legacy", command, "INPUT"], check=True)
 
     def traced(self, *injections: str) -> dict:
         """Options for a run on the target under strace; the command that it runs is not traced."""
