@@ -112,7 +112,9 @@ def labels_of_fish() -> list[str]:
 
 def metrics_of_source() -> set[str]:
     source = "".join(path.read_text() for path in sorted((ROOT / "src/metrics").iterdir()))
-    return set(re.findall(r'"(iptables_\w+)"', source))
+    found = set(re.findall(r'"(iptables_\w+)"', source))
+    pairs = found & {"iptables_default", "iptables_rule"}  # of counters
+    return (found - pairs) | {f"{name}_{unit}_total" for name in pairs for unit in ("bytes", "packets")}
 
 
 def metrics_of_readme() -> set[str]:
