@@ -95,19 +95,21 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
   const auto& [collection, path, backend, result, parse_error, watched, legacy, is_repeated] =
       attempt;
   const bool is_late = !result.status && result.failure.empty();
-  if (result.status == 0 && contradicts_kernel(attempt) && watched != Watched::changed) {
-    return fmt::format(
-        "{}: for {} (--timeout), other tables or other numbers of rules were read than the kernel "
-        "has; a chain's name may hide rules, so no counters are written: look for such a name in "
-        "what {} prints",
-        collection.name, counted(limit.timeout.count(), "second"), collection.name);
-  }
-  if (is_disturbed(attempt) || (is_repeated && is_late)) {
+  // What was killed is known by the read before it.
+  const bool is_given_up = is_disturbed(attempt) || (is_repeated && is_late);
+  if (is_given_up && watched == Watched::changed) {
     return fmt::format(
         "{}: legacy tables kept changing for {} (--timeout); counters read during a change may be "
         "0, so none are written: see who opens or holds xtables.lock (fuser /run/xtables.lock), or "
         "allow more time",
         collection.name, counted(limit.timeout.count(), "second"));
+  }
+  if (is_given_up) {
+    return fmt::format(
+        "{}: for {} (--timeout), other tables or other numbers of rules were read than the kernel "
+        "has; a chain's name may hide rules, so no counters are written: look for such a name in "
+        "what {} prints",
+        collection.name, counted(limit.timeout.count(), "second"), collection.name);
   }
   if (result.status != 0) {
     std::string failure =

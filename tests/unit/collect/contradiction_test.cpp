@@ -72,6 +72,10 @@ TEST_CASE("what stays other than the kernel has it has failed") {
   const std::string beginning =
       "iptables-legacy-save: for 3 seconds (--timeout), other tables or other numbers of rules";
   CHECK(error().substr(0, beginning.size()) == beginning);
+  attempt.result = {};  // the next read was killed
+  attempt.collection.ruleset.reset();
+  attempt.is_repeated = true;
+  CHECK(error().substr(0, beginning.size()) == beginning);
   attempt.watched = Watched::changed;
   CHECK(error().find("legacy tables kept changing") != std::string::npos);
 }

@@ -197,7 +197,7 @@ TEST_CASE("a read of legacy tables beside a change of them") {
   }
   // One that was still trying again when time was up.
   const Attempt late =
-      watched(Watched::unchanged, attempt_with(Backend::legacy, SubprocessResult{}), true);
+      watched(Watched::changed, attempt_with(Backend::legacy, SubprocessResult{}), true);
   CHECK(judged({}, late, root).error.find("legacy tables kept changing") != std::string::npos);
 }
 
