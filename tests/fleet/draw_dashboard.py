@@ -14,7 +14,7 @@ import time
 from html import escape
 
 import dashboard
-from fleet import DISCARD, DNS, ECHO, Fleet, a_fleet, filled_in, support
+from fleet import DISCARD, DNS, ECHO, Fleet, a_fleet, filled_in, ipset, prometheus, support
 
 SECONDS = 60  # an hour, at this speed
 HOST = "web-1"
@@ -204,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    support.main(support.netfilter, support.node_exporter, support.prometheus, run=main)
+    support.main(support.netfilter, support.node_exporter, prometheus, ipset, run=main)

@@ -65,18 +65,26 @@ def prometheus() -> str | None:
     return None if shutil.which("prometheus") else "needs prometheus"
 
 
+def ipset() -> str | None:
+    if not shutil.which("ipset"):
+        return "needs ipset"
+    made = subprocess.run(("unshare", "--net", "ipset", "create", "x", "hash:ip"), capture_output=True)
+    return "needs a kernel with ipset" if made.returncode != 0 else None
+
+
 class Host:
     """One host. `runs` are the program's options by output file, `rules` goes to COMMAND-restore, by
-    command."""
+    command, `sets` to ipset restore."""
 
     def __init__(
-        self, number: int, name: str, job: str, runs: dict[str, str], rules: dict[str, str]
+        self, number: int, name: str, job: str, runs: dict[str, str], rules: dict[str, str], sets: str = ""
     ) -> None:
         self.number = number
         self.name = name
         self.job = job
         self.runs = {file: options.split(" ") for file, options in runs.items()}
         self.rules = rules
+        self.sets = sets  # as ipset restore takes them
         self.address = f"10.0.{number}.2"
         self.traffic = {DNS: 4 + number, ECHO: 1, DISCARD: 2, UNKNOWN: 1}  # packets in 0.1 s
         self.fails: Callable[[int], bool] = lambda run: False  # by the number of the run
@@ -103,6 +111,8 @@ class Host:
         _ip("link", "set", near, "up")
         self.network.run("ip", "address", "add", f"{self.address}/24", "dev", far)
         self.network.run("ip", "link", "set", far, "up")
+        if self.sets:
+            self.network.run("ipset", "restore", stdin=self.sets.encode())
         self.load_rules()
 
         _in_background(resources, stop, self._run_every_second)
@@ -116,12 +126,12 @@ class Host:
         self.network.run(command, *arguments.split())
 
     def save(self) -> None:
-        """What runs is what a reboot would load: the page that says so."""
-        page = (self.textfiles / "iptables.prom").read_text()
-        saved = re.findall(r"(?m)^iptables_((?:ruleset_hash|rules)\{.*\n)", page)
-        new = self.textfiles / "iptables_saved.new"
-        new.write_text("".join(f"iptables_saved_{line}" for line in saved))
-        new.rename(self.textfiles / "iptables_saved.prom")
+        """These rules are what a reboot would load: the page that says so, after a trial in a namespace."""
+        output = self.textfiles / "iptables_saved.prom"
+        program = [str(support.EXPORTER), *self.runs["iptables.prom"], "--saved", "--output", str(output)]
+        loads = "".join(f"{command}-restore <<'END'\n{rules}END\n" for command, rules in self.rules.items())
+        script = f'set -e\n{loads}exec "$@"'
+        subprocess.run(["unshare", "--net", "sh", "-c", script, "sh", *program], check=True)
 
     def stop_timer(self) -> None:
         self._timer_runs.clear()
@@ -335,6 +345,7 @@ _DOCKER_FILTER = """*filter
 -A INPUT -p tcp -m tcp --dport 80 -j ACCEPT
 -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT
 -A INPUT -p tcp -m tcp --dport 8443 -j ACCEPT
+-A INPUT -m set --match-set bans src -j DROP
 -A INPUT -p tcp -m tcp --dport 22 -j f2b-sshd
 -A INPUT -j KUBE-FIREWALL
 -A FORWARD -o docker0 -j DOCKER
@@ -353,6 +364,8 @@ _DATABASE_FILTER = """*filter
 -A INPUT -p udp -m udp --dport 9 -j DROP
 COMMIT
 """
+
+_BANS = "create bans hash:ip\n" + "".join(f"add bans 192.0.{n // 250}.{n % 250}\n" for n in range(5000))
 
 # What daemons write is not in the hash.
 _WITHOUT_DAEMONS = '--hash {chain!~"DOCKER.*|FORWARD|POSTROUTING|f2b-.*"}'
@@ -374,7 +387,7 @@ def a_fleet(servers: Sequence[Sequence[str]] = (("prometheus",),)) -> Fleet:
             Host(4, "db-1", "db", database, {
                 "iptables-nft": _DATABASE_FILTER, "ip6tables-nft": _WEB_FILTER6,
             }),
-            Host(5, "docker-1", "docker", docker, {"iptables-nft": _DOCKER_FILTER + _NAT}),
+            Host(5, "docker-1", "docker", docker, {"iptables-nft": _DOCKER_FILTER + _NAT}, _BANS),
         ],
         servers,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import unittest
 from collections.abc import Callable, Iterator
 
 import dashboard
-from fleet import DISCARD, Fleet, Host, a_fleet, eventually, filled_in, prometheus, support
+from fleet import DISCARD, Fleet, Host, a_fleet, eventually, filled_in, ipset, prometheus, support
 
 LOST, OPENED = "IptablesRulesLost", "IptablesPolicyOpened"
 CHANGED, NOT_SAVED = "IptablesRulesetChanged", "IptablesNotSaved"
@@ -20,7 +20,7 @@ FAILING = "IptablesCollectionFailing"
 
 # Of no host is it said what is saved, up to a later test.
 MAY_BE_MISSING = {"table:iptables_hash:is_saved"}
-MAY_BE_EMPTY = {"Tables that nobody counts", "Sets of $host"}
+MAY_BE_EMPTY = {"Tables that nobody counts", "Legacy reads"}
 
 NEW_RULE = "-p tcp -m tcp --dport 8080 -j ACCEPT"
 
@@ -156,6 +156,12 @@ class TheFleet(unittest.TestCase):
             web_1.iptables(f"--append services {NEW_RULE}")
             self.dashboard_names_the_rule()
 
+    def test_6_a_set_is_flushed(self) -> None:
+        docker_1 = self.fleet.hosts["docker-1"]
+        with self.raising({("IptablesSetEmptied", "docker-1")}) as undo:
+            undo.callback(docker_1.network.run, "ipset", "-exist", "restore", stdin=docker_1.sets.encode())
+            docker_1.network.run("ipset", "flush", "bans")
+
     def dashboard_names_the_rule(self) -> None:
         queries = dict(dashboard.queries(dashboard.load()))
         promql = filled_in(queries["Rules changed on $host"], "web-1")
@@ -166,7 +172,7 @@ class TheFleet(unittest.TestCase):
 
         eventually(lambda: changed() == {(NEW_RULE, "1")}, changed)
 
-    def test_6_dashboard(self) -> None:
+    def test_7_dashboard(self) -> None:
         """After all that has happened, every query of the dashboard has something to show."""
         for source, label in dashboard.variable_sources(dashboard.load()):
             if label not in ("cluster", "netns"):
@@ -184,7 +190,7 @@ class TheFleet(unittest.TestCase):
                 return found
         return []
 
-    def test_7_rules_are_sound(self) -> None:
+    def test_8_rules_are_sound(self) -> None:
         for group in self.fleet.get("rules")["groups"]:
             for rule in group["rules"]:
                 with self.subTest(rule["name"]):
@@ -224,4 +230,4 @@ class TheFleet(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    support.main(support.netfilter, support.node_exporter, prometheus)
+    support.main(support.netfilter, support.node_exporter, prometheus, ipset)
