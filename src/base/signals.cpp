@@ -10,7 +10,7 @@
 namespace iptables_exporter {
 namespace {
 
-/// Takes what waits at a descriptor of HeldSignals. Throws Interrupted.
+/// Takes the signals that wait. Throws Interrupted.
 void take_signals(int signal_fd) {
   signalfd_siginfo signal = {};
   while (::read(signal_fd, &signal, sizeof signal) == sizeof signal) {
@@ -38,13 +38,10 @@ HeldSignals::HeldSignals() {
 
 HeldSignals::~HeldSignals() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
 
-UniqueFd HeldSignals::make_fd() const {
-  UniqueFd fd(signalfd(-1, &held_, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) throw_errno("cannot make a descriptor for", "signals");
-  return fd;
-}
-
-bool poll_until(std::span<pollfd> polled, Clock::time_point end) {
+bool HeldSignals::poll_until(std::vector<pollfd>& polled, Clock::time_point end) {
+  if (!fd_) fd_ = UniqueFd(signalfd(-1, &held_, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd_) throw_errno("cannot make a descriptor for", "signals");
+  polled.push_back({fd_.get(), POLLIN, 0});
   int ready = 0;
   do {
     // Rounded up, so that it does not wake just before.
@@ -53,13 +50,14 @@ bool poll_until(std::span<pollfd> polled, Clock::time_point end) {
     ready = ::poll(polled.data(), polled.size(), static_cast<int>(time));
   } while (ready < 0 && errno == EINTR);
   if (ready < 0) throw_errno("cannot wait for", "descriptors");
-  if (polled[0].revents != 0) take_signals(polled[0].fd);
+  if (polled.back().revents != 0) take_signals(fd_.get());
+  polled.pop_back();
   return ready > 0;
 }
 
-void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time) {
-  pollfd polled = {signal_fd.get(), POLLIN, 0};
-  poll_until({&polled, 1}, Clock::now() + time);
+void HeldSignals::sleep(std::chrono::milliseconds time) {
+  std::vector<pollfd> none;
+  poll_until(none, Clock::now() + time);
 }
 
 }  // namespace iptables_exporter

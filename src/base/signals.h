@@ -4,7 +4,7 @@
 
 #include <chrono>
 #include <csignal>
-#include <span>
+#include <vector>
 
 #include "base/file_io.h"
 
@@ -38,19 +38,17 @@ class HeldSignals {
   HeldSignals(const HeldSignals&) = delete;
   HeldSignals& operator=(const HeldSignals&) = delete;
 
-  /// A descriptor that polls readable once one of them waits. Throws std::system_error.
-  UniqueFd make_fd() const;
+  /// poll(2) until `end`: whether one of these is ready, or a child ended. Throws Interrupted,
+  /// std::system_error.
+  bool poll_until(std::vector<pollfd>& polled, Clock::time_point end);
+
+  /// Waits this long, or until a child ends. Throws what poll_until() throws.
+  void sleep(std::chrono::milliseconds time);
 
  private:
   sigset_t held_;
   sigset_t before_;
+  UniqueFd fd_;  // readable once one of them waits
 };
-
-/// poll(2) until `end`: whether one is ready. polled[0] must be a descriptor of HeldSignals. Throws
-/// Interrupted, std::system_error.
-bool poll_until(std::span<pollfd> polled, Clock::time_point end);
-
-/// Waits this long, or until a child ends. Throws what poll_until() throws.
-void rest(const UniqueFd& signal_fd, std::chrono::milliseconds time);
 
 }  // namespace iptables_exporter

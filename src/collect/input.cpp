@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <exception>
 #include <optional>
@@ -21,22 +20,20 @@ namespace {
 
 /// Nothing if the input did not end in time.
 std::optional<Ruleset> read_until(Clock::time_point deadline, const std::string& path,
-                                  const std::string& name) {
+                                  const std::string& name, RuleSink& sink) {
   UniqueFd file;
   if (path != "-") {
     // Opening a FIFO that nobody writes to would block; reading it would be its end.
     file = UniqueFd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!file) throw_errno("cannot open", path);
   }
-  const HeldSignals held_signals;
-  const UniqueFd signal_fd = held_signals.make_fd();
-  std::array<pollfd, 2> polled = {
-      {{signal_fd.get(), POLLIN, 0}, {file ? file.get() : STDIN_FILENO, POLLIN, 0}}};
+  HeldSignals held_signals;
+  std::vector<pollfd> polled = {{file ? file.get() : STDIN_FILENO, POLLIN, 0}};
   std::vector<char> buffer(64 << 10);
-  SaveParser parser;
-  while (poll_until(polled, deadline)) {
-    if (polled[1].revents == 0) continue;
-    const ssize_t count = ::read(polled[1].fd, buffer.data(), buffer.size());
+  SaveParser parser(sink);
+  while (held_signals.poll_until(polled, deadline)) {
+    if (polled[0].revents == 0) continue;
+    const ssize_t count = ::read(polled[0].fd, buffer.data(), buffer.size());
     if (count == 0) return parser.finish();
     if (count > 0) {
       parser.feed({buffer.data(), static_cast<std::size_t>(count)});
@@ -49,14 +46,15 @@ std::optional<Ruleset> read_until(Clock::time_point deadline, const std::string&
 
 }  // namespace
 
-Evidence read_dump(const std::string& path, const Source& source, const TimeLimit& limit) {
+Evidence read_dump(const std::string& path, const Source& source, RuleSink& sink,
+                   const TimeLimit& limit) {
   Evidence evidence;
   Attempt& attempt = evidence.attempts.emplace_back();
   Collection& collection = attempt.collection;
   collection.source = source;
   collection.name = path == "-" ? "stdin" : path;
   try {
-    collection.ruleset = read_until(limit.deadline(), path, collection.name);
+    collection.ruleset = read_until(limit.deadline(), path, collection.name, sink);
     if (collection.ruleset) {
       attempt.result.status = 0;
     } else {

@@ -56,14 +56,9 @@ bool shows(const Collection& collection, Backend backend, const KernelTable& tab
 /// A table of nft with a rule that holds a newline, or nullptr.
 const Table* table_that_spans_lines(const Ruleset& ruleset) {
   if (ruleset.backend == Backend::legacy) return nullptr;
-  for (const Table& table : ruleset.tables) {
-    for (const Chain& chain : table.chains) {
-      for (const Rule& rule : chain.rules) {
-        if (rule.text.find('\n') != std::string::npos) return &table;
-      }
-    }
-  }
-  return nullptr;
+  const auto found = std::find_if(ruleset.tables.begin(), ruleset.tables.end(),
+                                  [](const Table& table) { return table.has_rule_of_lines; });
+  return found == ruleset.tables.end() ? nullptr : &*found;
 }
 
 /// Whether the kernel has each of these tables, with as many entries. It may have more by now.
@@ -71,7 +66,7 @@ bool is_of_kernel(const std::vector<Table>& tables, const std::vector<KernelTabl
   return std::all_of(tables.begin(), tables.end(), [&](const Table& table) {
     std::size_t entries = 1;
     for (const Chain& chain : table.chains) {
-      entries += (chain.policy.empty() ? 2 : 1) + chain.rules.size();
+      entries += (chain.policy.empty() ? 2 : 1) + chain.rules;
     }
     return std::any_of(kernel.begin(), kernel.end(), [&](const KernelTable& other) {
       return other.name == table.name && other.entries == entries;

@@ -38,7 +38,7 @@ void SaveParser::parse_lines() {
     const std::size_t length = parse_line(longest);
     if (length == longest.npos) {
       if (longest.size() == rest.size() && longest.size() <= max_line_bytes) break;
-      fail(fmt::format("the line is longer than {} bytes", max_line_bytes), rest);
+      refuse(fmt::format("the line is longer than {} bytes", max_line_bytes), rest);
     }
     const std::string_view line = rest.substr(0, length);
     line_number_ += 1 + static_cast<std::size_t>(std::count(line.begin(), line.end(), '\n'));
@@ -51,8 +51,8 @@ void SaveParser::parse_lines() {
 
 Ruleset SaveParser::finish() {
   parse_lines();
-  if (!unparsed_.empty()) fail("the dump is cut off in the middle of a line", unparsed_);
-  if (in_table_) {
+  if (!unparsed_.empty()) refuse("the dump is cut off in the middle of a line", unparsed_);
+  if (table_line_number_ != 0) {
     throw ParseError(fmt::format("the dump is cut off: table {} of line {} has no COMMIT",
                                  printable(ruleset_.tables.back().name, max_shown_bytes),
                                  table_line_number_));
@@ -71,7 +71,7 @@ std::size_t SaveParser::parse_line(std::string_view bytes) {
   const std::size_t newline = bytes.find('\n');
   if (newline == bytes.npos) return newline;
   const std::string_view line = bytes.substr(0, newline);
-  if (line_number_ > max_lines) fail(fmt::format("the dump has over {} lines", max_lines), line);
+  if (line_number_ > max_lines) refuse(fmt::format("the dump has over {} lines", max_lines), line);
   if (line.empty()) return newline;
   refuse_nul(line);
   switch (line.front()) {
@@ -87,9 +87,9 @@ std::size_t SaveParser::parse_line(std::string_view bytes) {
       parse_comment(line);
       break;
     case '-':
-      fail("expected [packets:bytes] before the rule (save with iptables-save -c)", line);
+      refuse("expected [packets:bytes] before the rule (save with iptables-save -c)", line);
     default:
-      if (line != "COMMIT") fail("expected a line of iptables-save -c", line);
+      if (line != "COMMIT") refuse("expected a line of iptables-save -c", line);
       parse_commit(line);
   }
   return newline;
@@ -97,51 +97,49 @@ std::size_t SaveParser::parse_line(std::string_view bytes) {
 
 void SaveParser::parse_table(std::string_view line) {
   const std::string_view name = line.substr(1);
-  if (in_table_) fail("expected COMMIT before the next table", line);
+  if (table_line_number_ != 0) refuse("expected COMMIT before the next table", line);
   if (name.empty() || name.find(' ') != std::string_view::npos) {
-    fail("expected *TABLE", line);
+    refuse("expected *TABLE", line);
   }
-  if (!table_names_.emplace(name).second) fail("the table stands twice in the dump", line);
-  ruleset_.tables.push_back({std::string(name), {}});
-  in_table_ = true;
+  if (!table_names_.emplace(name).second) refuse("the table stands twice in the dump", line);
+  ruleset_.tables.push_back({std::string(name)});
   table_line_number_ = line_number_;
   has_chain_with_space_ = false;
-  has_rule_ = false;
   chain_index_.clear();
-  current_chain_ = 0;
+  current_chain_.reset();
 }
 
 void SaveParser::parse_chain(std::string_view line) {
-  if (!in_table_) fail("expected *TABLE before the first chain", line);
-  if (has_rule_) fail("expected all chains of a table before its rules", line);
+  if (table_line_number_ == 0) refuse("expected *TABLE before the first chain", line);
+  if (current_chain_) refuse("expected all chains of a table before its rules", line);
   const std::optional<ChainLine> chain = read_chain(line);
-  if (!chain || chain->name.empty()) fail("expected :CHAIN POLICY [packets:bytes]", line);
+  if (!chain || chain->name.empty()) refuse("expected :CHAIN POLICY [packets:bytes]", line);
   const auto& [name, policy, counters] = *chain;
   if (name.size() > max_name_bytes) {
-    fail(fmt::format("a chain's name has at most {} bytes", max_name_bytes), line);
+    refuse(fmt::format("a chain's name has at most {} bytes", max_name_bytes), line);
   }
   std::vector<Chain>& chains = ruleset_.tables.back().chains;
   if (!chain_index_.emplace(name, chains.size()).second) {
-    fail("the chain stands twice in its table", line);
+    refuse("the chain stands twice in its table", line);
   }
   if (name.find(' ') != name.npos) {
     has_chain_with_space_ = true;
     if (name.find('"') != name.npos)
-      fail("the chain's name has a quote, which could hide rules", line);
+      refuse("the chain's name has a quote, which could hide rules", line);
   }
   chains.push_back(
-      {std::string(name), policy == "-" ? std::string() : std::string(policy), counters, {}});
+      {std::string(name), policy == "-" ? std::string() : std::string(policy), counters});
 }
 
 /// `line` is what `bytes` begin with, to the first newline, which need not end the rule.
 std::size_t SaveParser::parse_rule(std::string_view bytes, std::string_view line) {
   std::string_view text = line;
   const std::optional<Counters> counters = consume_counters(text);
-  if (!counters) fail("expected [packets:bytes], each at most 2^64-1", line);
-  if (!consume(text, " -A ")) fail("expected -A CHAIN after the counters", line);
-  if (!in_table_) fail("expected *TABLE before the first rule", line);
+  if (!counters) refuse("expected [packets:bytes], each at most 2^64-1", line);
+  if (!consume(text, " -A ")) refuse("expected -A CHAIN after the counters", line);
+  if (table_line_number_ == 0) refuse("expected *TABLE before the first rule", line);
   current_chain_ = chain_of_rule(line, text);
-  Chain& chain = ruleset_.tables.back().chains[current_chain_];
+  Chain& chain = ruleset_.tables.back().chains[*current_chain_];
   text.remove_prefix(std::min(chain.name.size() + 1, text.size()));
   if (text.find('"') != text.npos) {
     const std::string_view text_onwards = bytes.substr(line.size() - text.size());
@@ -153,13 +151,14 @@ std::size_t SaveParser::parse_rule(std::string_view bytes, std::string_view line
     text = text_onwards.substr(0, words.newline());
     refuse_nul(line);
     refuse_ends_of_chains(line);
+    if (text.find('\n') != text.npos) ruleset_.tables.back().has_rule_of_lines = true;
   }
   refuse_end_of_chain(line);
-  has_rule_ = true;
   // Many versions print a blank behind some rules; quotes are closed where a line ends.
   text.remove_suffix(text.size() - (text.find_last_not_of(' ') + 1));
   if (is_unreadable(text)) ++ruleset_.unreadable_rules;
-  chain.rules.push_back({std::string(text), *counters});
+  ++chain.rules;
+  sink_->add(ruleset_.tables.back(), chain, {text, *counters});
   return line.size();
 }
 
@@ -167,8 +166,9 @@ std::size_t SaveParser::parse_rule(std::string_view bytes, std::string_view line
 std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view rest) const {
   const std::vector<Chain>& chains = ruleset_.tables.back().chains;
   std::size_t end = rest.find(' ');
-  if (has_rule_ && !has_chain_with_space_ && chains[current_chain_].name == rest.substr(0, end)) {
-    return current_chain_;
+  if (current_chain_ && !has_chain_with_space_ &&
+      chains[*current_chain_].name == rest.substr(0, end)) {
+    return *current_chain_;
   }
   std::vector<std::size_t> owners;
   for (;; end = rest.find(' ', end + 1)) {
@@ -179,17 +179,18 @@ std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view re
     if (!has_chain_with_space_ || end > max_name_bytes) break;
   }
   // Rules stand in the order of their chains.
-  if (owners.size() > 1) std::erase_if(owners, [&](std::size_t i) { return i < current_chain_; });
-  if (owners.size() > 1) fail("the rule could belong to more than one chain", line);
-  if (owners.empty()) fail("no line declares the rule's chain", line);
+  if (owners.size() > 1)
+    std::erase_if(owners, [&](std::size_t i) { return i < current_chain_.value_or(0); });
+  if (owners.size() > 1) refuse("the rule could belong to more than one chain", line);
+  if (owners.empty()) refuse("no line declares the rule's chain", line);
   return owners.front();
 }
 
 /// What a chain's name that holds newlines leaves of itself in the last of its lines. The lines
 /// before may have been forged.
 void SaveParser::refuse_end_of_chain(std::string_view line) const {
-  if (in_table_ && line.back() == ']' && read_chain(line)) {
-    fail("this could be the end of a chain's name with a newline", line);
+  if (table_line_number_ != 0 && line.back() == ']' && read_chain(line)) {
+    refuse("this could be the end of a chain's name with a newline", line);
   }
 }
 
@@ -200,18 +201,18 @@ void SaveParser::refuse_ends_of_chains(std::string_view rule) const {
     const std::string line = fmt::format(":{}", rule.substr(0, end));  // it may be " - [0:0]" alone
     const std::optional<ChainLine> chain = read_chain(line);
     if (chain && chain->policy == "-") {
-      fail("this could be the end of a chain's name with a newline", rule.substr(0, end));
+      refuse("this could be the end of a chain's name with a newline", rule.substr(0, end));
     }
   }
 }
 
 void SaveParser::refuse_nul(std::string_view line) const {
-  if (line.find('\0') != line.npos) fail("the line has a NUL byte, and no dump has one", line);
+  if (line.find('\0') != line.npos) refuse("the line has a NUL byte, and no dump has one", line);
 }
 
 void SaveParser::parse_commit(std::string_view line) {
-  if (!in_table_) fail("expected *TABLE before COMMIT", line);
-  in_table_ = false;
+  if (table_line_number_ == 0) refuse("expected *TABLE before COMMIT", line);
+  table_line_number_ = 0;
 }
 
 void SaveParser::parse_comment(std::string_view line) {
@@ -227,7 +228,7 @@ void SaveParser::parse_comment(std::string_view line) {
   }
 }
 
-void SaveParser::fail(std::string_view problem, std::string_view line) const {
+void SaveParser::refuse(std::string_view problem, std::string_view line) const {
   throw ParseError(
       fmt::format("line {}: {}: {}", line_number_, problem, printable(line, max_shown_bytes)));
 }

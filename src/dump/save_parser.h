@@ -2,13 +2,14 @@
 
 #include <cstddef>
 #include <functional>
+#include <map>
+#include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 
-#include "base/random.h"
+#include "model/rule_sink.h"
 #include "model/ruleset.h"
 
 namespace iptables_exporter {
@@ -20,7 +21,7 @@ class ParseError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Parses the output of `iptables-save -c` as it arrives.
+/// Parses the output of `iptables-save -c` as it arrives. Rules are handed on and not kept.
 ///
 ///   dump    = { table | comment | blank line }
 ///   table   = "*" NAME NL { chain | comment | blank line } { rule | comment | blank line }
@@ -46,13 +47,16 @@ class ParseError : public std::runtime_error {
 /// iptables-save prints them, few could. So is what a name with newlines leaves behind, though it
 /// stands in the quotes of a rule.
 ///
-/// Memory is bounded by what is longer or larger than the limits here being refused.
+/// Memory: the longest line, and the names of tables and chains. What is longer or larger than the
+/// limits here is refused.
 class SaveParser {
  public:
   static constexpr std::size_t max_dump_bytes = 256 << 20;
   static constexpr std::size_t max_lines = 4'000'000;
   static constexpr std::size_t max_line_bytes = 1 << 20;
   static constexpr std::size_t max_name_bytes = 255;  // NFT_NAME_MAXLEN, without its NUL
+
+  explicit SaveParser(RuleSink& sink) : sink_(&sink) { sink.begin(); }
 
   /// Takes the next bytes of the dump. Throws ParseError, if need be only when more have come; the
   /// parser is then of no further use.
@@ -73,8 +77,9 @@ class SaveParser {
   void refuse_nul(std::string_view line) const;
   void refuse_end_of_chain(std::string_view line) const;
   void refuse_ends_of_chains(std::string_view rule) const;
-  [[noreturn]] void fail(std::string_view problem, std::string_view line) const;
+  [[noreturn]] void refuse(std::string_view problem, std::string_view line) const;
 
+  RuleSink* sink_;
   Ruleset ruleset_;
   std::string unparsed_;      // the beginning of a line
   std::size_t parse_at_ = 0;  // how long it has to be for the next try to find the line's end
@@ -82,14 +87,12 @@ class SaveParser {
   std::size_t line_number_ = 1;
 
   std::size_t generated_line_number_ = 0;  // of the header that is not completed yet, or 0
-  std::unordered_set<std::string, SeededHash, std::equal_to<>> table_names_;
-  bool in_table_ = false;
-  std::size_t table_line_number_ = 0;
+  std::set<std::string, std::less<>> table_names_;
+  // Of the open table:
+  std::size_t table_line_number_ = 0;  // or 0: none is open
   bool has_chain_with_space_ = false;
-  bool has_rule_ = false;
-  std::unordered_map<std::string, std::size_t, SeededHash, std::equal_to<>>
-      chain_index_;  // of the open table
-  std::size_t current_chain_ = 0;
+  std::map<std::string, std::size_t, std::less<>> chain_index_;
+  std::optional<std::size_t> current_chain_;  // of the last rule
 };
 
 }  // namespace iptables_exporter

@@ -5,7 +5,6 @@
 
 #include <iterator>
 #include <string>
-#include <variant>
 
 namespace iptables_exporter {
 
@@ -22,17 +21,20 @@ void render(const Metrics& metrics, const std::function<void(std::string_view)>&
     write(text);
     text.clear();
   };
-  for (const auto& [name, family] : metrics.families) {
-    const auto* const gauge = std::get_if<Gauge>(&family.metric);
-    const auto* const counter = std::get_if<Counter>(&family.metric);
-    if (gauge != nullptr ? gauge->empty() : counter->series->empty()) continue;
-    fmt::format_to(out, "# HELP {0} iptables_exporter: {1}\n# TYPE {0} {2}\n", name, family.help,
-                   gauge != nullptr ? "gauge" : "counter");
-    if (gauge != nullptr) {
-      for (const auto& [labels, value] : *gauge) add(name, labels, value);
-    } else {
-      for (const auto& [labels, value] : *counter->series) {
-        add(name, labels, value.*counter->value);
+  const auto begin = [&](std::string_view name, std::string_view help, std::string_view type) {
+    fmt::format_to(out, "# HELP {0} iptables_exporter: {1}\n# TYPE {0} {2}\n", name, help, type);
+  };
+  for (const auto& [name, metric] : metrics.by_name) {
+    if (!metric.gauge.empty()) begin(name, metric.help, "gauge");
+    for (const auto& [labels, value] : metric.gauge) add(name, labels, value);
+    for (const std::string_view unit : {"bytes", "packets"}) {
+      if (metric.counters.empty()) break;
+      const std::string counter = fmt::format("{}_{}_total", name, unit);
+      begin(counter, fmt::format(fmt::runtime(metric.help), unit), "counter");
+      for (const Series<Counters>& series : metric.counters) {
+        for (const auto& [labels, value] : series) {
+          add(counter, labels, unit == "bytes" ? value.bytes : value.packets);
+        }
       }
     }
   }

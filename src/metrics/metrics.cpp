@@ -1,7 +1,6 @@
 #include "metrics/metrics.h"
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <utility>
 
@@ -10,37 +9,16 @@
 namespace iptables_exporter {
 namespace {
 
-std::uint64_t saturating_sum(std::uint64_t a, std::uint64_t b) {
-  const std::uint64_t sum = a + b;
-  return sum < a ? std::numeric_limits<std::uint64_t>::max() : sum;
-}
-
 /// As iptables calls its backends in the header of a dump.
 std::string_view variant_of(std::optional<Backend> backend) {
   if (!backend) return "";
   return *backend == Backend::nft ? "nf_tables" : "legacy";
 }
 
-void add(Series<Counters>& series, const std::string& labels, const Counters& counters) {
-  Counters& sum = series[labels];
-  sum.packets = saturating_sum(sum.packets, counters.packets);
-  sum.bytes = saturating_sum(sum.bytes, counters.bytes);
-}
-
 /// Each metric has its name, its HELP and what its value is in one place here.
 class MetricsBuilder {
  public:
-  explicit MetricsBuilder(const RuleSeriesOptions& options) : options_(options) {
-    counter("iptables_default_bytes_total", "Total bytes matching a chain's default policy.",
-            policies_, &Counters::bytes);
-    counter("iptables_default_packets_total", "Total packets matching a chain's default policy.",
-            policies_, &Counters::packets);
-    counter("iptables_rule_bytes_total", "Total bytes matching a rule.", rules_, &Counters::bytes);
-    counter("iptables_rule_packets_total", "Total packets matching a rule.", rules_,
-            &Counters::packets);
-  }
-
-  void add_collection(Collection& collection, std::string_view version) {
+  void add_collection(const Collection& collection, RuleSeries& rules, std::string_view version) {
     const Source& source = collection.source;
     gauge("iptables_exporter_build_info", "Constant 1, with the version of the exporter.", source,
           {{"version", version}}) = 1;
@@ -53,14 +31,10 @@ class MetricsBuilder {
           *collection.last_success;
     }
     for (const IpSet& set : collection.ip_sets) add_ip_set(set, source.netns);
-    if (collection.ruleset) add_ruleset(*collection.ruleset, collection);
+    if (collection.ruleset) add_ruleset(*collection.ruleset, collection, rules);
   }
 
-  Metrics finish() {
-    while (rules_->size() > max_rule_series()) rules_->pop_back();
-    metrics_.rule_series = rules_->size();
-    return std::move(metrics_);
-  }
+  Metrics finish() { return std::move(metrics_); }
 
  private:
   /// Sets are of no family and no backend.
@@ -77,7 +51,7 @@ class MetricsBuilder {
               set.references);
   }
 
-  void add_ruleset(Ruleset& ruleset, const Collection& collection) {
+  void add_ruleset(const Ruleset& ruleset, const Collection& collection, RuleSeries& rules) {
     const Source& source = collection.source;
     if (!ruleset.version.empty()) {
       gauge("iptables_info", "Constant 1, with variant and version of iptables-save.", source,
@@ -98,115 +72,88 @@ class MetricsBuilder {
     }
     gauge("iptables_unreadable_rules", "Number of rules that iptables-save could not read whole.",
           source) = static_cast<double>(ruleset.unreadable_rules);
-    const std::size_t omitted_before = omitted_rule_series();
-    for (Table& table : ruleset.tables) add_table(table, source);
-    metrics_.omitted_rule_series = omitted_rule_series();
+    Series<Counters> policies;
+    for (const Table& table : ruleset.tables) add_table(table, source, rules, policies);
+    if (!policies.empty()) policies_.push_back(std::move(policies));
+    add_rules(rules.take(), source, rules.max_series());
+  }
+
+  void add_rules(Series<Counters> series, const Source& source, std::size_t max_series) {
+    const std::size_t room = max_series - std::min(max_series, metrics_.rule_series);
+    std::size_t omitted = 0;
+    for (; max_series > 0 && series.size() > room; ++omitted) series.pop_back();
     gauge("iptables_series_omitted", "Number of rule series left out by --max-series.", source) =
-        static_cast<double>(metrics_.omitted_rule_series - omitted_before);
+        static_cast<double>(omitted);
+    metrics_.omitted_rule_series += omitted;
+    metrics_.rule_series += series.size();
+    if (!series.empty()) rules_.push_back(std::move(series));
   }
 
-  void add_table(Table& table, const Source& source) {
-    const auto chains_of = [&](const std::vector<Selector>& selectors) {
-      std::vector<Chain*> chains;
-      for (Chain& chain : table.chains) {
-        if (selects(selectors, {source, table, chain, {}}, Look::at_chain))
-          chains.push_back(&chain);
-      }
-      return chains;
-    };
-    const std::vector<Chain*> chains = chains_of(options_.selectors);
-    const std::vector<Chain*> hashed = options_.hash.empty() ? chains : chains_of(options_.hash);
-    // A table without any chain has a hash too, unless chains were chosen.
-    if (!hashed.empty() || (options_.hash.empty() && options_.selectors.empty())) {
-      const auto covers = [&](const Chain& chain, const Rule& rule) {
-        return selects(options_.hash, {source, table, chain, rule});
-      };
-      gauge("iptables_ruleset_hash", "Hash of a table's chains, policies and rules.", source,
-            {{"table", table.name}}) +=
-          static_cast<double>(ruleset_hash({hashed.begin(), hashed.end()}, covers));
-    }
-    for (Chain* chain : chains) add_chain(*chain, table, source);
-  }
-
-  void add_chain(Chain& chain, const Table& table, const Source& source) {
-    gauge("iptables_rules", "Number of rules in a chain.", source,
-          {{"chain", chain.name}, {"table", table.name}}) +=
-        static_cast<double>(chain.rules.size());
-    if (!chain.policy.empty()) {
-      add(*policies_,
+  void add_table(const Table& table, const Source& source, const RuleSeries& rules,
+                 Series<Counters>& policies) {
+    std::vector<const Chain*> hashed;
+    for (const Chain& chain : table.chains) {
+      if (rules.hashes(table, chain)) hashed.push_back(&chain);
+      if (!rules.shows(table, chain)) continue;
+      gauge("iptables_rules", "Number of rules in a chain.", source,
+            {{"chain", chain.name}, {"table", table.name}}) += static_cast<double>(chain.rules);
+      if (chain.policy.empty()) continue;
+      add(policies,
           label_text(source,
                      {{"chain", chain.name}, {"policy", chain.policy}, {"table", table.name}}),
           chain.counters);
     }
-    std::string labels;
-    for (Rule& rule : chain.rules) {
-      const PlacedRule placed{source, table, chain, rule};
-      if (!selects(options_.selectors, placed)) continue;
-      labels.clear();
-      for (const Label& label : options_.sum_by) {
-        append_label(labels, label.name, label.value(placed));
-      }
-      add(*rules_, labels, rule.counters);
-      std::string().swap(rule.text);  // which an assignment would not free
-    }
-    std::vector<Rule>().swap(chain.rules);
+    if (hashed.empty() && !rules.hashes_all()) return;
+    gauge("iptables_ruleset_hash", "Hash of a table's chains, policies and rules.", source,
+          {{"table", table.name}}) += static_cast<double>(ruleset_hash(std::move(hashed)));
   }
 
   /// The value of one series, 0 if it is new.
   double& gauge(std::string_view name, std::string_view help, const Source& source,
-                Labels labels = {}) {
-    MetricFamily& family =
-        metrics_.families.try_emplace(name, MetricFamily{help, {}}).first->second;
-    return std::get<Gauge>(family.metric)[label_text(source, labels)];
+                LabelValues labels = {}) {
+    return metrics_.by_name.try_emplace(name, Metric{help})
+        .first->second.gauge[label_text(source, labels)];
   }
 
-  void counter(std::string_view name, std::string_view help,
-               const std::shared_ptr<Series<Counters>>& series, std::uint64_t Counters::*value) {
-    metrics_.families.emplace(name, MetricFamily{help, Counter{series, value}});
-  }
-
-  std::size_t max_rule_series() const {
-    return options_.max_series == 0 ? std::numeric_limits<std::size_t>::max() : options_.max_series;
-  }
-  std::size_t omitted_rule_series() const {
-    return rules_->size() - std::min(rules_->size(), max_rule_series());
-  }
-
-  const RuleSeriesOptions& options_;
-  std::shared_ptr<Series<Counters>> policies_ = std::make_shared<Series<Counters>>();
-  std::shared_ptr<Series<Counters>> rules_ = std::make_shared<Series<Counters>>();
   Metrics metrics_;
+  std::vector<Series<Counters>>& policies_ =
+      metrics_.by_name
+          .emplace("iptables_default", Metric{"Total {} matching a chain's default policy."})
+          .first->second.counters;
+  std::vector<Series<Counters>>& rules_ =
+      metrics_.by_name.emplace("iptables_rule", Metric{"Total {} matching a rule."})
+          .first->second.counters;
 };
 
 }  // namespace
 
-Metrics make_metrics(std::vector<Collection>& collections, const RuleSeriesOptions& options,
+Metrics make_metrics(const std::vector<Collection>& collections, std::vector<RuleSeries>& rules,
                      std::string_view version) {
-  MetricsBuilder builder(options);
-  for (Collection& collection : collections) builder.add_collection(collection, version);
+  MetricsBuilder builder;
+  for (std::size_t i = 0; i < collections.size(); ++i) {
+    builder.add_collection(collections[i], rules[i], version);
+  }
   return builder.finish();
 }
 
 Metrics saved_metrics(Metrics metrics) {
-  std::map<std::string_view, MetricFamily> all = std::move(metrics.families);
+  std::map<std::string_view, Metric> all = std::move(metrics.by_name);
   Metrics saved;
   const auto take = [&](std::string_view from, std::string_view name, std::string_view help) {
     auto node = all.extract(from);
     if (!node) return;
     node.key() = name;
     node.mapped().help = help;
-    saved.families.insert(std::move(node));
+    saved.by_name.insert(std::move(node));
   };
   take("iptables_ruleset_hash", "iptables_saved_ruleset_hash",
        "Hash of a table's chains, policies and rules after a reboot.");
   take("iptables_rules", "iptables_saved_rules", "Number of rules in a chain after a reboot.");
-  Gauge policies;
-  for (const auto& policy :
-       *std::get<Counter>(all.at("iptables_default_packets_total").metric).series) {
-    policies[policy.first] = 1;
+  Metric policies{"Constant 1, with the policy after a reboot."};
+  for (const Series<Counters>& series : all.at("iptables_default").counters) {
+    for (const auto& policy : series) policies.gauge[policy.first] = 1;
   }
-  saved.families["iptables_saved_policy"] = {"Constant 1, with the policy after a reboot.",
-                                             policies};
+  saved.by_name.emplace("iptables_saved_policy", std::move(policies));
   return saved;
 }
 

@@ -31,6 +31,7 @@
 #include <variant>
 #include <vector>
 
+#include "../unit/pages.h"
 #include "../unit/rule_series.h"
 #include "base/text.h"
 #include "collect/ip_sets.h"
@@ -149,16 +150,11 @@ RuleSeriesOptions options_of(const Input& input) {
 
 // --- Parsing ---
 
-using Parsed = std::variant<Ruleset, std::string>;  // the string: why it could not be parsed
+using Parsed = std::variant<Dumped, std::string>;  // the string: why it could not be parsed
 
 Parsed parse(std::string_view dump, std::size_t piece_bytes) {
-  SaveParser parser;
   try {
-    for (std::size_t at = 0; at < dump.size(); at += piece_bytes) {
-      parser.feed(dump.substr(at, piece_bytes));
-      parser.feed({});
-    }
-    return parser.finish();
+    return dumped(dump, piece_bytes);
   } catch (const ParseError& error) {
     return error.what();
   }
@@ -170,7 +166,8 @@ bool is_one_printable_line(std::string_view text) {
 }
 
 /// The ruleset as a dump, every packet counter in the place of the byte counter and vice versa.
-std::string with_swapped_counters(const Ruleset& ruleset) {
+std::string with_swapped_counters(const Dumped& parsed) {
+  const Ruleset& ruleset = *parsed.ruleset;
   const auto swapped = [](const Counters& counters) {
     return fmt::format("[{}:{}]", counters.bytes, counters.packets);
   };
@@ -190,10 +187,9 @@ std::string with_swapped_counters(const Ruleset& ruleset) {
       dump += fmt::format(":{} {} {}\n", chain.name, chain.policy.empty() ? "-" : chain.policy,
                           swapped(chain.counters));
     }
-    for (const Chain& chain : table.chains) {
-      for (const Rule& rule : chain.rules) {
-        dump += fmt::format("{} -A {} {}\n", swapped(rule.counters), chain.name, rule.text);
-      }
+    for (const KeptRule& rule : parsed.rules) {
+      if (rule.table != table.name) continue;
+      dump += fmt::format("{} -A {} {}\n", swapped(rule.counters), rule.chain, rule.text);
     }
     dump += "COMMIT\n";
   }
@@ -201,13 +197,6 @@ std::string with_swapped_counters(const Ruleset& ruleset) {
 }
 
 // --- Rendering ---
-
-std::string render_all(std::vector<Collection> collections, const RuleSeriesOptions& options) {
-  std::string text;
-  render(make_metrics(collections, options, "1.0.0"),
-         [&](std::string_view piece) { text += piece; });
-  return text;
-}
 
 Families read_back(std::string_view text) {
   try {
@@ -218,14 +207,12 @@ Families read_back(std::string_view text) {
   }
 }
 
-std::vector<Collection> collection_of(Ruleset ruleset, Source source) {
-  std::vector<Collection> collections(1);
-  collections[0].source = source;
-  collections[0].ruleset = std::move(ruleset);
-  collections[0].duration = std::chrono::duration<double>(0.125);
-  collections[0].last_success = 1700000000.25;
-  collections[0].unshown_tables = {{Backend::legacy, {}}, {Backend::nft, {"inet a"}}};
-  return collections;
+std::vector<Dumped> collection_of(Dumped parsed, Source source) {
+  parsed.source = source;
+  parsed.duration = std::chrono::duration<double>(0.125);
+  parsed.last_success = 1700000000.25;
+  parsed.unshown_tables = {{Backend::legacy, {}}, {Backend::nft, {"inet a"}}};
+  return {std::move(parsed)};
 }
 
 // --- What must hold ---
@@ -247,19 +234,19 @@ void add(Counters& sum, const Counters& counters) {
   add(sum.bytes, counters.bytes);
 }
 
-void add(Totals& totals, const Ruleset& ruleset) {
-  for (const Table& table : ruleset.tables) {
+void add(Totals& totals, const Dumped& parsed) {
+  for (const Table& table : parsed.ruleset->tables) {
     totals.chains += table.chains.size();
     for (const Chain& chain : table.chains) {
       if (!chain.policy.empty()) add(totals.of_policies, chain.counters);
-      totals.rules += chain.rules.size();
-      for (const Rule& rule : chain.rules) add(totals.of_rules, rule.counters);
+      totals.rules += chain.rules;
     }
   }
+  for (const KeptRule& rule : parsed.rules) add(totals.of_rules, rule.counters);
 }
 
 /// What is plain to see if no quotes hide anything: each line is what its first byte says.
-void check_lines(std::string_view dump, const Ruleset& ruleset) {
+void check_lines(std::string_view dump, const Dumped& all) {
   if (dump.find('"') != dump.npos) return;
   std::map<char, std::size_t> lines;  // by first byte
   Counters counters;
@@ -272,11 +259,12 @@ void check_lines(std::string_view dump, const Ruleset& ruleset) {
     add(counters, {number(line.substr(1)), number(line.substr(line.find(':') + 1))});
   }
   Totals parsed;
-  add(parsed, ruleset);
-  check(ruleset.tables.size() == lines['*'], "every table is parsed");
-  check(ruleset.tables.size() == lines['C'], "every table has its COMMIT");
+  add(parsed, all);
+  check(all.ruleset->tables.size() == lines['*'], "every table is parsed");
+  check(all.ruleset->tables.size() == lines['C'], "every table has its COMMIT");
   check(parsed.chains == lines[':'], "every chain is parsed");
   check(parsed.rules == lines['['], "every rule is parsed");
+  check(parsed.rules == all.rules.size(), "every rule is handed on");
   check(parsed.of_rules.packets == counters.packets && parsed.of_rules.bytes == counters.bytes,
         "every counter is parsed");
 }
@@ -294,10 +282,10 @@ std::size_t size_of(const Families& families, const std::string& name) {
   return family == families.end() ? 0 : family->second.size();
 }
 
-void check_totals(const std::vector<Collection>& collections, const RuleSeriesOptions& options,
+void check_totals(const std::vector<Dumped>& collections, const RuleSeriesOptions& options,
                   const Families& families) {
   Totals parsed;
-  for (const Collection& collection : collections) add(parsed, *collection.ruleset);
+  for (const Dumped& collection : collections) add(parsed, collection);
   const auto check_total = [&](const std::string& name, std::uint64_t all, bool is_all_kept) {
     const std::uint64_t sum = total(families, name);
     check(is_all_kept ? sum == all : sum <= all, name + " sums to what was parsed");
@@ -312,16 +300,11 @@ void check_totals(const std::vector<Collection>& collections, const RuleSeriesOp
 }
 
 /// Of the default series, which are one for each rule.
-void check_every_rule(const Ruleset& ruleset, const Families& families) {
+void check_every_rule(const std::vector<KeptRule>& rules, const Families& families) {
   std::map<std::vector<std::string>, Counters> expected;  // by chain, rule and table
-  for (const Table& table : ruleset.tables) {
-    for (const Chain& chain : table.chains) {
-      for (const Rule& rule : chain.rules) {
-        Counters& sum = expected[{to_valid_utf8(chain.name), to_valid_utf8(rule.text),
-                                  to_valid_utf8(table.name)}];
-        add(sum, rule.counters);
-      }
-    }
+  for (const KeptRule& rule : rules) {
+    add(expected[{to_valid_utf8(rule.chain), to_valid_utf8(rule.text), to_valid_utf8(rule.table)}],
+        rule.counters);
   }
   const auto check_family = [&](const std::string& name, std::uint64_t Counters::*counter) {
     check(size_of(families, name) == expected.size(), name + " has one series for each rule");
@@ -350,14 +333,14 @@ void check_limit(const Families& limited, const Families& unlimited, std::size_t
 }
 
 /// The families of the collections as they are read back, after checks.
-Families checked_families(const std::vector<Collection>& collections,
+Families checked_families(const std::vector<Dumped>& collections,
                           const RuleSeriesOptions& options) {
-  const Families families = read_back(render_all(collections, options));
+  const Families families = read_back(page_of(collections, options));
   check_totals(collections, options, families);
   if (options.max_series > 0) {
     RuleSeriesOptions unlimited = options;
     unlimited.max_series = 0;
-    check_limit(families, read_back(render_all(collections, unlimited)), options.max_series);
+    check_limit(families, read_back(page_of(collections, unlimited)), options.max_series);
   }
   return families;
 }
@@ -391,22 +374,21 @@ void run(const Input& input) {
   Source source;
   if (input.has_family) source.family = Family::ipv4;
   if (input.has_backend) source.backend = Backend::nft;
-  auto collections = collection_of(std::move(std::get<Ruleset>(whole)), source);
-  auto others = collection_of(std::move(std::get<Ruleset>(pieces)), source);
-  const Ruleset& ruleset = *collections[0].ruleset;
+  auto collections = collection_of(std::move(std::get<Dumped>(whole)), source);
+  auto others = collection_of(std::move(std::get<Dumped>(pieces)), source);
 
-  check_lines(input.dump, ruleset);
-  check(render_all(collections, options) == render_all(others, options),
+  check_lines(input.dump, collections[0]);
+  check(page_of(collections, options) == page_of(others, options),
         "pieces of any size give the same series");
   const Families families = checked_families(collections, options);
   if (input.selectors.empty() && !input.sum_by && input.max_series == 0 && !input.has_family &&
       !input.has_backend) {
-    check_every_rule(ruleset, families);
+    check_every_rule(collections[0].rules, families);
   }
-  Parsed swapped = parse(with_swapped_counters(ruleset), max_input_bytes);
+  Parsed swapped = parse(with_swapped_counters(collections[0]), max_input_bytes);
   check(swapped.index() == 0, "a ruleset printed as a dump can be parsed");
-  const auto swapped_collections = collection_of(std::move(std::get<Ruleset>(swapped)), source);
-  check_swapped(families, read_back(render_all(swapped_collections, options)));
+  const auto swapped_collections = collection_of(std::move(std::get<Dumped>(swapped)), source);
+  check_swapped(families, read_back(page_of(swapped_collections, options)));
   if (input.has_family) {
     others[0].source.family = Family::ipv6;
     collections.push_back(std::move(others[0]));
@@ -462,8 +444,8 @@ void check_hostile(std::string_view text, std::size_t piece_bytes) {
   Parsed parsed = parse(dump, piece_bytes);
   check(parsed.index() == 0, "a dump of iptables can be parsed");
   const RuleSeriesOptions options = rule_series(ready_labels({}), {}, "chain,comment,rule,target");
-  const auto collections = collection_of(std::move(std::get<Ruleset>(parsed)), {});
-  const Families families = read_back(render_all(collections, options));
+  const auto collections = collection_of(std::move(std::get<Dumped>(parsed)), {});
+  const Families families = read_back(page_of(collections, options));
   std::vector<Sample> expected;
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const std::string target = i == 2 ? "LOG" : to_valid_utf8(name);
@@ -513,7 +495,7 @@ void check_sets_answer(std::string_view datagram) {
     check(set.name.find('\0') == set.name.npos, "names end where C's do");
     entries[to_valid_utf8(set.name)] += set.entries;
   }
-  const Families families = read_back(render_all(collections, {}));
+  const Families families = read_back(page_of(collections, {}));
   check(size_of(families, "iptables_set_entries") == entries.size(), "each name is one series");
   check(size_of(families, "iptables_set_references") == entries.size(), "each name is one series");
 }

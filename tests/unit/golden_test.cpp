@@ -4,9 +4,7 @@
 #include <ostream>
 #include <set>
 
-#include "dump/save_parser.h"
-#include "metrics/exposition.h"
-#include "metrics/metrics.h"
+#include "pages.h"
 #include "rule_series.h"
 #include "support.h"
 
@@ -33,25 +31,16 @@ void check_golden(const fs::path& path, const std::string& text) {
   CHECK(text == read_file(path));
 }
 
-Ruleset parse(const fs::path& path) {
-  SaveParser parser;
-  parser.feed(read_file(path));
-  return parser.finish();
-}
-
 }  // namespace
 
 TEST_CASE("golden files") {
   const auto dumps = dumps_in(FIXTURES);
   CHECK(dumps.size() >= 10);
   for (const fs::path& dump : dumps) {
-    std::vector<Collection> collections(1);
-    collections[0].ruleset = parse(dump);
-    collections[0].duration = std::chrono::duration<double>(0.001509662);
-    collections[0].last_success = 1700000000;
-    std::string text;
-    render(make_metrics(collections, rule_series(ready_labels({})), "0.0.0"),
-           [&](std::string_view piece) { text += piece; });
+    Dumped one = dumped(read_file(dump));
+    one.duration = std::chrono::duration<double>(0.001509662);
+    one.last_success = 1700000000;
+    const std::string text = page_of({one}, rule_series(ready_labels({})), {}, "0.0.0");
     check_golden(fs::path(dump).replace_extension(".prom"), text);
   }
 }
@@ -63,7 +52,7 @@ TEST_CASE("broken dumps") {
     CAPTURE(dump);
     std::string error;
     try {
-      parse(dump);
+      dumped(read_file(dump));
     } catch (const ParseError& parse_error) {
       error = parse_error.what();
     }

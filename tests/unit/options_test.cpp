@@ -81,8 +81,8 @@ TEST_CASE("rule series: labels first, whatever their place") {
   const RuleSeriesOptions& series = options.rule_series;
   REQUIRE(series.selectors.size() == 2);
   CHECK(series.selectors[0].size() == 2);
-  REQUIRE(series.hash.size() == 2);
-  CHECK(series.hash[0].size() == 1);
+  REQUIRE(options.hash.size() == 2);
+  CHECK(options.hash[0].size() == 1);
   CHECK(series.max_series == 7);
   REQUIRE(names_of(series.sum_by) == Names{"port", "table", "x"});
   CHECK(series.sum_by[0].regex->pattern() == "--dport ([0-9]+)");

@@ -10,7 +10,7 @@ namespace {
 /// A chain of `rules` rules.
 Chain chain(std::string name, std::string policy, std::size_t rules) {
   Chain made = {std::move(name), std::move(policy), {}, {}};
-  made.rules.resize(rules);
+  made.rules = rules;
   return made;
 }
 

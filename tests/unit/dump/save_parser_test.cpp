@@ -7,40 +7,44 @@
 #include <ostream>
 #include <string>
 
+#include "pages.h"
 #include "support.h"
 
 namespace iptables_exporter {
 namespace {
 
-/// Feeds the dump in pieces of `piece` bytes.
-Ruleset parse(std::string_view dump, std::size_t piece = std::string_view::npos) {
-  SaveParser parser;
-  for (std::string_view rest = dump; !rest.empty();) {
-    const std::string_view head = rest.substr(0, piece);
-    parser.feed(head);
-    rest.remove_prefix(head.size());
-  }
-  return parser.finish();
+struct Parsed : Ruleset {
+  std::vector<KeptRule> rules;
+};
+
+Parsed parse(std::string_view dump, std::size_t piece = std::string_view::npos) {
+  KeptRules kept;
+  Ruleset ruleset = parse(dump, piece, kept);
+  return {std::move(ruleset), std::move(kept.rules)};
 }
 
 /// A ruleset in a form that is easily compared.
-std::string shown_tables(const Ruleset& ruleset) {
+std::string shown_tables(const Parsed& parsed) {
   std::string text;
-  for (const Table& table : ruleset.tables) {
+  for (const Table& table : parsed.tables) {
     text += fmt::format("table {}\n", table.name);
     for (const Chain& chain : table.chains) {
       text += fmt::format("chain {}|{}|{},{}\n", chain.name, chain.policy, chain.counters.packets,
                           chain.counters.bytes);
-      for (const Rule& rule : chain.rules) {
+      std::size_t rules = 0;
+      for (const KeptRule& rule : parsed.rules) {
+        if (rule.table != table.name || rule.chain != chain.name) continue;
+        ++rules;
         text +=
             fmt::format("rule {},{}|{}\n", rule.counters.packets, rule.counters.bytes, rule.text);
       }
+      CHECK(rules == chain.rules);
     }
   }
   return text;
 }
 
-std::string shown(const Ruleset& ruleset) {
+std::string shown(const Parsed& ruleset) {
   return shown_tables(ruleset) +
          fmt::format("incompatible {}\n", ruleset.incompatible_tables.size());
 }
@@ -141,11 +145,11 @@ TEST_CASE("the header tells backend and version") {
 }
 
 TEST_CASE("a rule ends with its last word") {
-  const Ruleset ruleset = parse(
+  const Parsed parsed = parse(
       "*f\n:I - [0:0]\n[0:0] -A I -p tcp \n[0:0] -A I \n[0:0] -A I -j TARPIT --honeypot  \n"
       "[0:0] -A I -m comment --comment \"a  b \" \nCOMMIT\n");
   std::vector<std::string> texts;
-  for (const Rule& rule : ruleset.tables[0].chains[0].rules) texts.push_back(rule.text);
+  for (const KeptRule& rule : parsed.rules) texts.push_back(rule.text);
   CHECK(texts == std::vector<std::string>{"-p tcp", "", "-j TARPIT --honeypot",
                                           "-m comment --comment \"a  b \""});
 }
@@ -305,14 +309,15 @@ TEST_CASE("parsing takes time in proportion to the dump") {
     const std::string comment(500'000, '\n');
     const std::string dump =
         fmt::format("*f\n:I - [0:0]\n[1:2] -A I -m comment --comment \"{}\"\nCOMMIT\n", comment);
-    CHECK(parse(dump, 1).tables.at(0).chains.at(0).rules.size() == 1);
+    CHECK(parse(dump, 1).tables.at(0).chains.at(0).rules == 1);
   }
   CHECK(std::clock() - started < 20 * CLOCKS_PER_SEC);
 }
 
 TEST_CASE("a dump has its bounds") {
   SUBCASE("bytes, of comments too") {
-    SaveParser parser;
+    KeptRules kept;
+    SaveParser parser(kept);
     const std::string piece = "#" + std::string((1 << 20) - 2, 'x') + "\n";
     for (int i = 0; i < 256; ++i) parser.feed(piece);
     CHECK_THROWS_WITH_AS(parser.feed("\n"), "the dump is larger than 256 MiB", ParseError);
@@ -325,7 +330,8 @@ TEST_CASE("a dump has its bounds") {
 }
 
 TEST_CASE("a line without end is refused before it fills the memory") {
-  SaveParser parser;
+  KeptRules kept;
+  SaveParser parser(kept);
   const std::string piece(100'000, 'x');
   std::string error;
   for (int i = 0; i < 100 && error.empty(); ++i) {
@@ -376,11 +382,21 @@ TEST_CASE("a dump of many lines in pieces of another length") {
   for (int i = 0; i < 5000; ++i)
     dump += fmt::format("[{}:0] -A I -m comment --comment c{}\n", i, i);
   dump += "COMMIT\n";
-  const Ruleset ruleset = parse(dump, 1000);
-  REQUIRE(ruleset.tables.at(0).chains.at(0).rules.size() == 5000);
+  const Parsed parsed = parse(dump, 1000);
+  REQUIRE(parsed.rules.size() == 5000);
   for (std::size_t i = 0; i < 5000; ++i) {
-    CHECK(ruleset.tables[0].chains[0].rules[i].text == fmt::format("-m comment --comment c{}", i));
+    CHECK(parsed.rules[i].text == fmt::format("-m comment --comment c{}", i));
   }
+}
+
+TEST_CASE("a rule is handed on when its line has ended, and a new parser begins anew") {
+  KeptRules kept;
+  SaveParser parser(kept);
+  parser.feed("*f\n:I - [0:0]\n[1:2] -A I -j X\n[3:4] -A I -j");
+  REQUIRE(kept.rules.size() == 1);
+  CHECK(kept.rules[0].text == "-j X");
+  const SaveParser next(kept);
+  CHECK(kept.rules.empty());
 }
 
 }  // namespace iptables_exporter

@@ -15,38 +15,35 @@ std::string rendered(const Metrics& metrics) {
   return text;
 }
 
-Metrics gauge_of(const Gauge& series) {
+Metrics gauge_of(const Series<double>& series) {
   Metrics metrics;
-  metrics.families.emplace("m", MetricFamily{"A help.", series});
+  metrics.by_name.emplace("m", Metric{"A help.", series});
   return metrics;
 }
 
 }  // namespace
 
-TEST_CASE("families come by name, each with HELP and TYPE, and series in their order") {
-  auto counters = std::make_shared<Series<Counters>>();
-  (*counters)[R"(l="z\"")"] = {18446744073709551615U, 2};
-  (*counters)[R"(l="a")"] = {0, 10};
+TEST_CASE("metrics come by name, each with HELP and TYPE, and series in their order") {
   Metrics metrics;
-  metrics.families.emplace("p_total", MetricFamily{"P.", Counter{counters, &Counters::packets}});
-  metrics.families.emplace("b_total", MetricFamily{"B.", Counter{counters, &Counters::bytes}});
-  metrics.families.emplace("c", MetricFamily{"C.", Gauge{{"", 1}}});
-  metrics.families.emplace("a", MetricFamily{"Without series it is not written.", Gauge{}});
-  metrics.families.emplace(
-      "n_total", MetricFamily{"Nor is this.",
-                              Counter{std::make_shared<Series<Counters>>(), &Counters::bytes}});
+  Series<Counters> one;
+  one[R"(l="z\"")"] = {18446744073709551615U, 2};
+  Series<Counters> other;
+  other[R"(l="a")"] = {0, 10};
+  metrics.by_name.emplace("b", Metric{"B, {}.", {}, {one, other}});
+  metrics.by_name.emplace("c", Metric{"C.", {{"", 1}}});
+  metrics.by_name.emplace("a", Metric{"Without series it is not written."});
   CHECK(rendered(metrics) ==
-        "# HELP b_total iptables_exporter: B.\n"
-        "# TYPE b_total counter\n"
-        "b_total{l=\"z\\\"\"} 2\n"
-        "b_total{l=\"a\"} 10\n"
+        "# HELP b_bytes_total iptables_exporter: B, bytes.\n"
+        "# TYPE b_bytes_total counter\n"
+        "b_bytes_total{l=\"z\\\"\"} 2\n"
+        "b_bytes_total{l=\"a\"} 10\n"
+        "# HELP b_packets_total iptables_exporter: B, packets.\n"
+        "# TYPE b_packets_total counter\n"
+        "b_packets_total{l=\"z\\\"\"} 18446744073709551615\n"
+        "b_packets_total{l=\"a\"} 0\n"
         "# HELP c iptables_exporter: C.\n"
         "# TYPE c gauge\n"
-        "c 1\n"
-        "# HELP p_total iptables_exporter: P.\n"
-        "# TYPE p_total counter\n"
-        "p_total{l=\"z\\\"\"} 18446744073709551615\n"
-        "p_total{l=\"a\"} 0\n");
+        "c 1\n");
   CHECK(rendered({}) == "");
 }
 
@@ -68,7 +65,7 @@ TEST_CASE("values of gauges") {
 }
 
 TEST_CASE("large output comes in bounded pieces, which are the whole") {
-  Gauge series;
+  Series<double> series;
   std::string expected = "# HELP m iptables_exporter: A help.\n# TYPE m gauge\n";
   for (int i = 0; i < 20'000; ++i) {
     const std::string labels = "l=\"" + std::to_string(i) + "\"";

@@ -18,7 +18,7 @@ namespace {
 
 /// The label's value as it is written, but for escapes.
 std::string value_of(const Label& label, std::string_view text) {
-  const Rule rule{std::string(text), {}};
+  const Rule rule{text, {}};
   return to_valid_utf8(label.value({{}, {}, {}, rule}));
 }
 

@@ -2,26 +2,21 @@
 
 #include <ostream>
 #include <string>
-#include <vector>
 
-#include "dump/save_parser.h"
-#include "metrics/exposition.h"
-#include "metrics/metrics.h"
+#include "pages.h"
 #include "rule_series.h"
 
 namespace iptables_exporter {
 
 TEST_CASE("of a saved firewall, what a reboot restores and nothing of a running one") {
-  SaveParser parser;
-  parser.feed("*filter\n:INPUT DROP [1:2]\n:mine - [0:0]\n[3:4] -A INPUT -j mine\nCOMMIT\n");
-  std::vector<Collection> collections(1);
-  collections[0].source = {Family::ipv4, Backend::nft};
-  collections[0].ruleset = parser.finish();
-  collections[0].last_success = 1;
-  RuleSeriesOptions options = rule_series(ready_labels(collections[0].source));
+  Dumped saved =
+      dumped("*filter\n:INPUT DROP [1:2]\n:mine - [0:0]\n[3:4] -A INPUT -j mine\nCOMMIT\n");
+  saved.source = {Family::ipv4, Backend::nft};
+  saved.last_success = 1;
+  RuleSeriesOptions options = rule_series(ready_labels(saved.source));
   options.max_series = 1;
   std::string page;
-  render(saved_metrics(make_metrics(collections, options, "1.2.3")),
+  render(saved_metrics(metrics_of({saved}, options)),
          [&](std::string_view piece) { page += piece; });
   const std::string hash = page.substr(page.rfind(' '));
   CHECK(page ==
@@ -43,10 +38,8 @@ TEST_CASE("of a saved firewall, what a reboot restores and nothing of a running 
 }
 
 TEST_CASE("of nothing that is saved there is no line") {
-  std::vector<Collection> collections(1);
-  collections[0].ruleset.emplace();
   std::string page;
-  render(saved_metrics(make_metrics(collections, rule_series(ready_labels({})), "1.2.3")),
+  render(saved_metrics(metrics_of({dumped("")}, rule_series(ready_labels({})))),
          [&](std::string_view piece) { page += piece; });
   CHECK(page.empty());
 }
