@@ -1,6 +1,6 @@
 """What a user reads names only files that his package has, and its links lead to them.
 
-Usage: pages_test.py FILE.deb FILE.tar.gz FILE.rpm [unittest's arguments]
+Usage: pages_test.py PACKAGE...
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 # Where another package's is meant: install.md tells of all ways, and the man page has a line for cron.
 OTHERS = {"/etc/default/iptables_exporter", "/etc/sysconfig/iptables_exporter", "/usr/local/bin/iptables_exporter",
+          "/usr/local/libexec/iptables_exporter-saved",
           "/usr/local/share/doc/iptables_exporter/examples"}  # fmt: skip
 # What the reader makes; the tarball's options, too.
 READERS = {"/usr/local/etc/default/iptables_exporter", "/etc/cron.d/iptables_exporter", "/etc/prometheus/iptables_exporter.rules.yml",
@@ -45,7 +46,7 @@ def pages(root: Path) -> dict[Path, str]:
         if path.is_symlink() or path.suffix not in (".md", ".8", ".conf", ".service", ".timer", ".gz", ""):
             continue
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        if not data.startswith(b"\x7fELF") and path.name not in ("THIRD_PARTY_NOTICES", "LICENSE", "copyright"):
+        if not data.startswith((b"\x7fELF", b"#!")) and path.name not in ("THIRD_PARTY_NOTICES", "LICENSE", "copyright"):
             found[path] = data.decode()
     return found
 
@@ -79,7 +80,7 @@ class Pages(unittest.TestCase):
             found = {(page, path) for page, text in pages(root).items() for path in re.findall(named, text)}
             self.assertGreater(len(found), 10, root)
             for page, path in found:
-                is_others = path in OTHERS and page.name in ("install.md", "iptables_exporter.8.gz")
+                is_others = path in OTHERS and page.name in ("install.md", "reboot.md", "iptables_exporter.8.gz")
                 if path not in READERS and not is_others:
                     self.assertTrue((root / path[1:]).exists(), f"{page} names {path}")
 
@@ -95,7 +96,7 @@ class Pages(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    packages = [Path(sys.argv.pop(1)).resolve() for _ in range(3)]
-    unittest.main()
+    packages = [Path(argument).resolve() for argument in sys.argv[1:]]
+    unittest.main(argv=sys.argv[:1])
