@@ -12,9 +12,6 @@ set(CPACK_RPM_PACKAGE_RELEASE 1)
 # CPack's find-requires would see nothing in a static program.
 set(CPACK_RPM_PACKAGE_AUTOREQPROV no)
 set(CPACK_RPM_PACKAGE_REQUIRES "iptables, systemd")
-# As Fedora, EPEL, SUSE and Prometheus' own packages call it.
-set(CPACK_RPM_PACKAGE_RECOMMENDS
-  "(golang-github-prometheus-node-exporter or golang-github-prometheus-node_exporter or node_exporter)")
 set(CPACK_RPM_POST_INSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/post)
 set(CPACK_RPM_PRE_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/preun)
 set(CPACK_RPM_POST_UNINSTALL_SCRIPT_FILE ${CMAKE_CURRENT_SOURCE_DIR}/package/postun)
@@ -30,8 +27,10 @@ set(CPACK_RPM_EXCLUDE_FROM_AUTO_FILELIST_ADDITION
   /usr/lib/systemd /usr/libexec /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d
   /usr/share/man /usr/share/man/man8 /usr/share/bash-completion /usr/share/bash-completion/completions
   /usr/share/fish /usr/share/fish/vendor_completions.d /usr/share/zsh /usr/share/zsh/site-functions)
+# CPack knows no Recommends. Fedora, EPEL, SUSE and Prometheus' own packages have these names.
 set(CPACK_RPM_SPEC_MORE_DEFINE
-"%define use_source_date_epoch_as_buildtime 1
+"Recommends: (golang-github-prometheus-node-exporter or golang-github-prometheus-node_exporter or node_exporter)
+%define use_source_date_epoch_as_buildtime 1
 %define clamp_mtime_to_source_date_epoch 1
 %define _buildhost localhost
 %define _build_id_links none

@@ -51,7 +51,7 @@ class Contents(unittest.TestCase):
     def test_it_needs_what_it_runs(self) -> None:
         needed = subprocess.check_output(["rpm", "--query", "--package", "--requires", rpm], text=True).split("\n")
         self.assertLessEqual({"iptables", "systemd"}, set(needed))
-        said = "%{URL}\n[%{RECOMMENDS}\n]"
+        said = "%{URL}\n[%{RECOMMENDNAME}\n]"
         url, recommended = subprocess.check_output(
             ["rpm", "--query", "--package", "--queryformat", said, rpm], text=True).splitlines()
         self.assertTrue(url.startswith("https://"), url)
