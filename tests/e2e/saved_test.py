@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from saved_case import SAVED, SavedCase
-from support import main, mounted, netfilter, private_namespaces
+from support import executable, main, mounted, netfilter, private_namespaces
 
 
 class Nft(SavedCase):
@@ -129,6 +130,21 @@ class Nft(SavedCase):
                 self.assertEqual(self.differing(), set())
                 file.unlink()
                 self.rehearse_saying("No such file", f"/etc/{name}" if "sysconfig" in name else "/etc/sysconfig/iptables")
+
+    def test_sets_of_ipset_service(self) -> None:
+        """Red Hat's, which loads before iptables."""
+        self.copy("/usr/libexec")
+        executable(Path("/usr/libexec/ipset/ipset.start-stop"), "#!/bin/sh\n[ $1 = start ] && ipset restore </etc/sysconfig/ipset\n")
+        self.etc("sysconfig/ipset", "create banned hash:ip\n")
+        subprocess.run("rm /etc/rc2.d/*; touch /etc/rc2.d/S01iptables /etc/rc2.d/S02ipset", shell=True, check=True)
+        self.network.run("ipset", "create", "banned", "hash:ip")
+        self.network.iptables("-I", "INPUT", "-m", "set", "--match-set", "banned", "src", "-j", "DROP")
+        self.etc("sysconfig/iptables", self.network.save().decode())
+        self.rehearse()
+        self.assertEqual(self.differing(), set())
+        self.etc("sysconfig/ipset", "")
+        self.rehearse_saying("banned")
+        self.assertEqual(self.differing(), {"filter"})
 
     def test_service_that_is_not_enabled(self) -> None:
         """Nothing is loaded, and the host's tables are empty in the page."""

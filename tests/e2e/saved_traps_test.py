@@ -51,6 +51,15 @@ class Host(SavedCase):
                      ' *) exec /usr/bin/unshare "$@" ;; esac')  # fmt: skip
         self.assert_nobody_knows("did not leave the host's network namespace")
 
+    def test_mounts_reach_nobody(self) -> None:
+        """With an unshare that leaves mounts shared, as before util-linux 2.27."""
+        self.command("unshare", 'case "$*" in *--load*) set -- --propagation unchanged "$@" ;; esac; exec /usr/bin/unshare "$@"')
+        subprocess.run(["mount", "--make-rshared", "/"], check=True)
+        self.addCleanup(subprocess.run, ["mount", "--make-rprivate", "/"], check=True)
+        before = Path("/proc/self/mounts").read_text()
+        self.rehearse()
+        self.assertEqual(Path("/proc/self/mounts").read_text(), before)
+
     def test_unshare_is_refused(self) -> None:
         self.assert_nobody_knows("there are no namespaces to load into: unshare", "Operation not permitted", before=NO_SYS_ADMIN)
 

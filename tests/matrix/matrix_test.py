@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import random
+import re
 import shutil
 import socket
 import struct
@@ -35,6 +36,7 @@ ROOTS = Path("/mnt")  # a tmpfs in our own mount namespace: nothing to clean up
 SEED = int(os.environ.get("E2E_SEED", random.SystemRandom().getrandbits(32)))
 SENT = "-p udp -m udp --dport 5353"
 PAYLOADS = (b"x" * 100, b"y", b"")
+NEVER_USED = ("nat", "mangle", "raw", "security")  # by a test that says so
 RULES = 60  # of one writer, family and backend
 
 
@@ -262,6 +264,37 @@ class EachVersion(Matrix):
         said = host.run(*host.command(), "--version").decode().split()[1].removeprefix("v")
         info = dict(series)
         self.assertEqual((info.get("variant", ""), info["version"], number), (variant, said, "1"))
+
+    @on_each(*BACKENDS)
+    def test_what_is_saved_does_not_differ_from_itself(self, host: Host) -> None:
+        """Loaded, saved and loaded again."""
+        for name in ("ipv6",) if host.family == "ipv6" else ("docker", "kube", "server", "ufw"):
+            hashes = []
+            dump = (support.FIXTURES / f"{name}.save").read_bytes()
+            for _ in range(2):
+                with Host(host.suite, host.backend, host.family) as loaded:
+                    loaded.run(*loaded.command("-restore"), stdin=dump)
+                    dump = loaded.save()
+                    hashes.append(loaded.export(*loaded.source).metrics["iptables_ruleset_hash"].samples)
+            self.assertEqual(*hashes, name)
+            self.assertTrue(hashes[0])
+
+    @on_each("nft")
+    def test_a_table_is_made_and_one_that_is_there_stays(self, host: Host) -> None:
+        """By what iptables_exporter-saved says."""
+        script = (Path(__file__).parents[2] / "contrib/systemd/iptables_exporter-saved").read_text()
+        table = re.search(r"printf '(.*)' \$table \| \$\{family\}tables-nft-restore (--noflush)", script)
+        host.iptables("-P", "OUTPUT", "DROP")
+        host.iptables("-A", "INPUT", "-p", "udp")
+        before = host.export(*host.source).metrics["iptables_ruleset_hash"].samples
+        for name in ("filter", *NEVER_USED):
+            made = table[1].replace("\\n", "\n") % name
+            host.run(*host.command("-restore"), table[2], stdin=made.encode())
+        after = host.export(*host.source).metrics["iptables_ruleset_hash"].samples
+        self.assertEqual({key: after[key] for key in before}, before)
+        self.assertEqual(len(after), 1 + len(NEVER_USED))
+        self.hashes.add(str(sorted((dict(key)["table"], number) for key, number in after.items())))
+        self.assertEqual(len(self.hashes), 1)
 
     @on_each("nft")
     def test_unshown_legacy_tables(self, host: Host) -> None:

@@ -97,7 +97,7 @@ class Reboot(unittest.TestCase):
             self.assertIn(part, lines[0])
         self.machine.run("systemctl start iptables_exporter")
         self.assertIn("iptables_ruleset_hash", self.machine.page())
-        self.assertNotIn("iptables_saved", self.machine.page())
+        self.assertNotIn("iptables_saved_", self.machine.page())
         self.assertIn("node_textfile_scrape_error 0\n", self.machine.page())
 
     def test_01_shipped_disabled_with_an_empty_page(self) -> None:
