@@ -224,7 +224,7 @@ class Reboot(unittest.TestCase):
         lines = dict(re.findall(r'^\| (\w+) \| `(RESTORE=".*?")` \|$', REBOOT, re.MULTILINE))
         self.assertEqual(set(lines), set(OTHERS))
         self.machine.run("systemctl disable netfilter-persistent; iptables -F; iptables -P INPUT ACCEPT;"
-                         " ip6tables -P INPUT ACCEPT; cd /root; dpkg --force-depends -i ufw_*.deb ferm_*.deb;"
+                         " ip6tables -P INPUT ACCEPT; cd /root; dpkg --force-depends,breaks -i ufw_*.deb ferm_*.deb;"
                          " systemctl disable --now ferm || true; iptables -F; ufw allow 22/tcp; ufw --force enable")  # fmt: skip
         self.set_restore(lines["ufw"])
         self.look()
@@ -239,6 +239,7 @@ class Reboot(unittest.TestCase):
         self.assertEqual(len(self.differing()), 1)
         self.assertEqual(self.journal(), [])
         self.set_restore("")
+        self.machine.run("dpkg --purge ufw")  # which apt does not have beside iptables-persistent
 
     def test_11_after_a_boot(self) -> None:
         self.machine.run("nft flush ruleset; iptables -A INPUT -i lo -j ACCEPT; rm -f /etc/iptables/ipsets; systemctl enable netfilter-persistent;"
