@@ -227,6 +227,13 @@ story(
     tells=[lost(0), not_saved(0)],
 )  # fmt: skip
 story(
+    MINUTES, "a packaged host was never seen well, but its saved rules say so", saved(packaged()), 80,
+    (0, lambda h: (h.sources[1].flush(), h.sources[3].flush())),
+    tells=[
+        *(lost(0, family=family) for family in ("ipv4", "ipv6")), not_saved(0, **NFT4), not_saved(0, **NFT6),
+    ],
+)  # fmt: skip
+story(
     MINUTES, "no table is loaded on a host that was never seen well", saved(plain()), 70,
     (0, nothing),
     tells=[lost(0), not_saved(0)],

@@ -16,6 +16,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import dashboard
 import healthy  # noqa: F401
 import incidents  # noqa: F401
 import stories
@@ -83,6 +84,22 @@ class Rules(unittest.TestCase):
         if os.environ.get("UPDATE_GOLDEN"):
             OPERATORS.write_text(comment + head + body)
         self.assertEqual(OPERATORS.read_text(), comment + head + body)
+
+    def test_a_host_may_have_other_labels(self) -> None:
+        """By the commands of the runbooks."""
+        page = (PROMETHEUS / "runbooks.md").read_text()
+        commands = re.findall(r"(?m)^    (sed -i .*)$", page)
+        self.assertEqual(len(commands), 2)
+        with tempfile.TemporaryDirectory() as directory:
+            for path in (*PROMETHEUS.glob("*.yml"), dashboard.PATH):
+                shutil.copy(path, directory)
+            for command in commands:
+                subprocess.run(command, shell=True, check=True, cwd=directory)
+            rules = Path(directory, PATH.name).read_text()
+            self.assertEqual(promtool("check", "rules", PATH.name, cwd=directory), "")
+            for lists in re.findall(r"\b(?:by|on) \(([^)]+)\)", rules):
+                self.assertTrue(lists.startswith("region, job, instance"), lists)
+            self.assertNotIn("iptables-exporter.example", rules)
 
     def test_every_alert_has_a_runbook(self) -> None:
         page = (PROMETHEUS / "runbooks.md").read_text()

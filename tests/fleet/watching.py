@@ -97,6 +97,12 @@ story(
     ],
 )  # fmt: skip
 story(
+    MINUTES, "nft's filter is hidden, and that of legacy has no rules", packaged(), 80,
+    (0, lambda h: h.sources[0].tables.update(filter={"INPUT": Chain("ACCEPT")})),
+    (30, lambda h: h.sources[1].hidden.add("filter")),
+    tells=[ticket("TableIncompatible", 30, family="ipv4"), changed(30, **NFT4)],
+)  # fmt: skip
+story(
     MINUTES, "a table is switched off", packaged(), 90,
     (30, lambda h: h.sources[1].gauges.update(iptables_dormant_tables=1)),
     (60, lambda h: h.sources[1].gauges.clear()),
