@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 #include <string_view>
@@ -166,6 +167,22 @@ bool shows_nothing(const Collection& collection) {
          collection.ruleset->incompatible_tables.empty();
 }
 
+/// Whether the kernel was asked, and has no table that the source's command would show.
+bool kernel_has_none(const Source& source, std::optional<Backend> backend, const Host& host) {
+  using namespace std::string_view_literals;
+  constexpr std::array names = {"filter"sv, "mangle"sv, "nat"sv, "raw"sv, "security"sv};
+  const auto is_shown = [&](const KernelTable& table) {
+    return table.family == facts_of(family_of(source)).nft_name &&
+           std::find(names.begin(), names.end(), table.name) != names.end();
+  };
+  const auto has_none = [&](Backend of) {
+    const KernelTables& tables = host.tables(of, source);
+    return backend.value_or(of) != of ||
+           (tables && std::none_of(tables->begin(), tables->end(), is_shown));
+  };
+  return has_none(Backend::legacy) && has_none(Backend::nft);
+}
+
 /// What only all sources together say: which tables that filter none of them shows.
 void find_unshown_tables(std::vector<Collection>& collections, const Host& host) {
   for (Collection& collection : collections) {
@@ -192,8 +209,7 @@ bool is_disturbed(const Attempt& attempt) {
   if (contradicts_kernel(attempt)) return true;
   // Where nobody can know what it read, it may have been legacy tables.
   const auto backend = attempt.backend ? attempt.backend : ruleset->backend;
-  return attempt.watched == Watched::changed && backend != Backend::nft &&
-         !ruleset->tables.empty();
+  return attempt.watched == Watched::changed && backend != Backend::nft && !ruleset->tables.empty();
 }
 
 Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why) {
@@ -238,6 +254,7 @@ std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool al
     return collections;
   }
   for (std::size_t i = 0; i < collections.size(); ++i) {
+    if (kernel_has_none(collections[i].source, attempts[i].backend, host)) continue;
     std::string why = failures[i];
     if (why.empty()) {
       why = fmt::format("{}: no tables (--allow-empty makes that a success)", collections[i].name);

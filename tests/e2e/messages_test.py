@@ -24,7 +24,6 @@ class Messages(FaultCase):
             ("exit 1", "iptables-save exited with status 1"),
             (r"printf 'one\n\n\rtwo\n' >&2; exit 4", r"iptables-save exited with status 4: one; \x0dtwo"),
             ("echo why >&2; kill -KILL $$", "iptables-save was killed by signal 9 (Killed): why"),
-            ("exit 0", "iptables-save: no tables (--allow-empty makes that a success)"),
             ("echo junk", "iptables-save: line 1: expected a line of iptables-save -c: junk"),
             ("echo '*filter'", "iptables-save: the dump is cut off: table filter of line 1 has no COMMIT"),
         ):
@@ -57,6 +56,14 @@ class Messages(FaultCase):
             self.assert_failure_says(f"{self.dump}: {line}", "-i", self.dump)
             with self.dump.open("rb") as stdin:
                 self.assert_failure_says(f"stdin: {line}", "-i", "-", stdin=stdin)
+
+    def test_of_no_tables(self) -> None:
+        """The kernel has none."""
+        self.fake("exit 0")
+        run = self.export()
+        self.assertEqual(run.status, 0)
+        self.assert_says(run, "warning: there are no rules: the kernel has no table of iptables")
+        self.assert_success(self.export("-o", self.target))
 
     def test_of_an_ordinary_user(self) -> None:
         """No hint about rights where their lack is not the cause."""

@@ -374,7 +374,7 @@ _WITHOUT_DAEMONS = '--hash {chain!~"DOCKER.*|FORWARD|POSTROUTING|f2b-.*"}'
 def a_fleet(servers: Sequence[Sequence[str]] = (("prometheus",),)) -> Fleet:
     """Three web servers as the package has it, a database with two runs, and one whose daemons write
     rules all day long."""
-    packaged = {"iptables.prom": "--family ipv4,ipv6 --backend legacy,nft --allow-empty"}
+    packaged = {"iptables.prom": "--family ipv4,ipv6 --backend legacy,nft"}
     web = {"iptables-nft": _WEB_FILTER + _NAT, "ip6tables-nft": _WEB_FILTER6}
     database = {
         "iptables.prom": "--family ipv4 --sum-by table,chain,target",

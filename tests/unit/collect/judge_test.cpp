@@ -365,30 +365,52 @@ TEST_CASE("white space in a chain's name fails the source that shows it") {
 }
 
 TEST_CASE("no tables in any source") {
-  const Host host{{none, none}, {{{"inet", "a", false, true, ""}}}, {}};
+  const std::vector<KernelTable> foreign = {
+      {"inet", "a", false, true}, {"ip", "own", false, true}, {"ip6", "filter", false, true}};
+  Host host{{none, none}, foreign, {}};
   const auto judge_all = [&](std::vector<Attempt> attempts, bool allow_empty = false) {
     return judge({std::move(attempts), host}, limit, allow_empty);
   };
   const Attempt empty = of(nft, attempt_with(Backend::nft, exited(0), {}, "look out\n"));
-  const Collection failed = judge_all({empty}).front();
-  CHECK(!failed.ruleset);
-  CHECK(failed.warnings.empty());
-  CHECK(
-      failed.error ==
-      "iptables-nft-save: no tables (--allow-empty makes that a success); iptables-nft-save: look "
-      "out; nft tables that are not counted (nft list ruleset): inet a");
-  CHECK(judge_all({empty}, true).front().ruleset);
-
+  const Attempt plain = attempt_with({}, exited(0), {});
   Attempt not_run = of(legacy, attempt_with({}, SubprocessResult{{}, "no such command"}));
   not_run.path.clear();
-  CHECK(judge_all({not_run, empty}).front().error.starts_with("no such command; "));
-  CHECK(judge_all({not_run, empty}, true).front().ruleset);
+  not_run.backend = Backend::legacy;
+
+  // The kernel says so.
+  for (const std::vector<Attempt>& attempts :
+       {std::vector{empty}, std::vector{plain}, std::vector{not_run, empty}}) {
+    for (const Collection& collection : judge_all(attempts)) CHECK(collection.ruleset);
+  }
+  CHECK(judge_all({empty}).front().warnings.size() == 1);
+
+  // It says something else, or nothing.
+  std::vector<KernelTable> with_filter = foreign;
+  with_filter.push_back({"ip", "filter", false, false});
+  for (const KernelTables& tables : {KernelTables(with_filter), KernelTables()}) {
+    host.nft = tables;
+    const Collection failed = judge_all({empty}).front();
+    CHECK(!failed.ruleset);
+    CHECK(failed.warnings.empty());
+    CHECK(failed.error ==
+          fmt::format("iptables-nft-save: no tables (--allow-empty makes that a success); "
+                      "iptables-nft-save: look out{}",
+                      tables
+                          ? "; nft tables that are not counted (nft list ruleset): inet a, ip own"
+                          : ""));
+    CHECK(!judge_all({plain}).front().ruleset);
+    CHECK(!judge_all({not_run, empty}).back().ruleset);
+    CHECK(judge_all({empty}, true).front().ruleset);
+    CHECK(judge_all({not_run, empty}, true).front().ruleset);
+  }
+  host.legacy = {};
+  CHECK(!judge_all({plain}).front().ruleset);
 
   Ruleset incompatible;
   incompatible.incompatible_tables = {"nat"};
   for (const Ruleset& ruleset : {ruleset_with({"filter"}), incompatible}) {
     const Attempt shown = of(nft, attempt_with(Backend::nft, exited(0), ruleset));
-    for (const Collection& collection : judge_all({not_run, empty, shown})) {
+    for (const Collection& collection : judge_all({empty, shown})) {
       CHECK(collection.ruleset);
       CHECK(collection.error == "");
     }
