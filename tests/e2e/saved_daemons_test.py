@@ -102,7 +102,7 @@ RECIPES = {
 
 class Daemons(SavedCase):
     def test_each_recipe(self) -> None:
-        recipes = dict(re.findall(r"^    (--hash .*?) +# but for (.*)$", INSTALL, re.MULTILINE))
+        recipes = dict(re.findall(r"^    (--hash .*?) +# without (.*)$", INSTALL, re.MULTILINE))
         recipes = {name: shlex.split(options) for options, name in recipes.items()}
         for name, hosts in RECIPES.items():
             for daemons in hosts:
