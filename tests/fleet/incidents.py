@@ -216,6 +216,12 @@ story(
     (60, lambda h: h.tables.update(nat=a_nat(), raw={"PREROUTING": Chain("ACCEPT")})),
     tells=[changed(60, "nat"), changed(60, "raw"), not_saved(60, table="nat")],
 )  # fmt: skip
+only_ipv4 = saved(packaged())
+only_ipv4.sources[3].saved = {}
+story(
+    MINUTES, "nobody saved the IPv6 rules", only_ipv4, 80,
+    tells=[not_saved(0, **NFT6)],
+)  # fmt: skip
 story(
     MINUTES, "a table that is saved goes", saved(plain("nat")), 130,
     (60, lambda h: h.tables.pop("nat")),
