@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <re2/re2.h>
 
 #include <algorithm>
 #include <array>
@@ -165,21 +166,20 @@ class SelectorParser {
     }
   }
 
-  /// The number of \ooo, \xHH, \uHHHH or \UHHHHHHHH, of which position_ is behind the backslash.
+  /// The number of \xHH, \uHHHH or \UHHHHHHHH, of which position_ is behind the backslash.
   std::optional<std::uint32_t> escaped_number(char letter) {
-    const bool is_octal = letter >= '0' && letter <= '7';
-    const std::size_t digits = is_octal ? 3 : letter == 'x' ? 2 : letter == 'u' ? 4 : 8;
-    if (!is_octal && letter != 'x' && letter != 'u' && letter != 'U') return std::nullopt;
-    const std::string_view number = text_.substr(position_ + (is_octal ? 0 : 1), digits);
+    if (letter != 'x' && letter != 'u' && letter != 'U') return std::nullopt;
+    const std::size_t digits = letter == 'x' ? 2 : letter == 'u' ? 4 : 8;
+    const std::string_view number = text_.substr(position_ + 1, digits);
     std::uint32_t value = 0;
     const auto [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(), value, is_octal ? 8 : 16);
+        std::from_chars(number.data(), number.data() + number.size(), value, 16);
     const bool is_code_point = value <= 0x10FFFF && (value < 0xD800 || value > 0xDFFF);
     if (error != std::errc() || number.size() != digits || end != number.data() + digits ||
-        (is_octal ? value > 0xFF : !is_code_point)) {
+        !is_code_point) {
       return std::nullopt;
     }
-    position_ += digits + (is_octal ? 0 : 1);
+    position_ += digits + 1;
     return value;
   }
 

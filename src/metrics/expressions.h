@@ -30,7 +30,8 @@ class ExpressionError : public std::runtime_error {
 ///
 ///   selector = "{" [ matcher { "," matcher } [ "," ] ] "}"
 ///   matcher  = NAME ( "=" | "!=" | "=~" | "!~" ) STRING
-///   STRING   = in double or single quotes with the escapes of Go, or in back quotes without any
+///   STRING   = in double or single quotes with the escapes of Go, none of them octal, or in
+///              back quotes without any
 ///
 /// with white space anywhere between. Regular expressions are RE2's, match whole values, and `.`
 /// matches newlines too. Throws ExpressionError.

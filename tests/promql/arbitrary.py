@@ -144,7 +144,6 @@ def _escaped(character: str, random: Random) -> str:
         ways.append(f"\\u{ord(character):04X}")
     if character != "\ufffd":
         ways.append("".join(f"\\x{byte:02x}" for byte in character.encode()))
-        ways.append("".join(f"\\{byte:03o}" for byte in character.encode()))
     if character in _SHORT:
         ways += [f"\\{_SHORT[character]}"] * 4
     return random.choice(ways)
@@ -237,7 +236,7 @@ _BITS = (
     "{", "}", ",", "=", "~", "!", "<", "==", "=~", "!~", "!=", "'", '"', "`", " ", "\n", "\v", "\u00a0",
     "a", "_", "0", "-", ".", ":", ";", "@", "/", "é", "🔥", "and", "by", "offset 5m", "[5m]",
     "\\", "\\\\", "\\/", "\\n", "\\x41", "\\x4", "\\u00fc", "\\ud800", "\\U0001F525", "\\U00110000",
-    "\\101", "\\400", "\\8", "\\d", "\\\\d", "\\\\p{X}", "(", ")", "[", "]", "*", "+", "?", "|", "^", "$",
+    "\\400", "\\8", "\\d", "\\\\d", "\\\\p{X}", "(", ")", "[", "]", "*", "+", "?", "|", "^", "$",
     "**", "{2}", "x{2,1}", "x{1001}", "(?i)", "(?=", "(?P<", "[[:x:]]",
 )  # fmt: skip
 

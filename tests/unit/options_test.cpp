@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <doctest/doctest.h>
+#include <re2/re2.h>
 
 #include <ostream>
 #include <string>
