@@ -6,6 +6,8 @@
 #include <iterator>
 #include <string>
 
+#include "metrics/metrics.h"
+
 namespace iptables_exporter {
 
 void render(const Metrics& metrics, const std::function<void(std::string_view)>& write) {

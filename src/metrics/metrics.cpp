@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "dump/ruleset_hash.h"
+#include "metrics/exposition.h"
 
 namespace iptables_exporter {
 namespace {

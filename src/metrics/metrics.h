@@ -11,9 +11,6 @@
 
 namespace iptables_exporter {
 
-/// Also read back from the file of an earlier run.
-inline constexpr std::string_view last_success_metric = "iptables_last_success_timestamp_seconds";
-
 /// A gauge NAME, or two counters NAME_bytes_total and NAME_packets_total that have their series in
 /// common. One without series is not written.
 struct Metric {

@@ -2,22 +2,16 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "metrics/labels.h"
 #include "metrics/selector.h"
 #include "metrics/series.h"
 #include "model/rule_sink.h"
+#include "model/ruleset.h"
 #include "model/source.h"
 
 namespace iptables_exporter {
-
-/// Which rule series there are.
-struct RuleSeriesOptions {
-  std::vector<Selector> selectors;  // a rule is kept if any selects it; none: all rules
-  std::vector<Label> sum_by;        // by name
-  std::size_t max_series = 0;       // over all sources; 0: no limit
-};
 
 /// Adds the counters to the series of these labels; sums stop at 2^64-1.
 void add(Series<Counters>& series, const std::string& labels, const Counters& counters);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "metrics/expressions.h"
-#include "metrics/metrics.h"
+#include "metrics/selector.h"
 
 namespace iptables_exporter {
 

@@ -6,6 +6,8 @@
 #include <ostream>
 #include <string>
 
+#include "metrics/metrics.h"
+
 namespace iptables_exporter {
 namespace {
 

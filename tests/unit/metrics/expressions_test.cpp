@@ -1,11 +1,14 @@
 #include "metrics/expressions.h"
 
 #include <doctest/doctest.h>
-#include <re2/re2.h>
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <ostream>
 #include <string>
+
+#include "model/rule_sink.h"
+#include "model/ruleset.h"
 
 namespace iptables_exporter {
 namespace {

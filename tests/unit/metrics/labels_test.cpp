@@ -12,6 +12,8 @@
 #include "base/text.h"
 #include "dump/rule_words.h"
 #include "metrics/expressions.h"
+#include "model/rule_sink.h"
+#include "model/ruleset.h"
 
 namespace iptables_exporter {
 namespace {
