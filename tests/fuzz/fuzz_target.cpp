@@ -2,11 +2,13 @@
 // hold does not. An input is a dump, before which options may stand as on the command line:
 //
 //   --select {chain="INPUT"}        any number of times
+//   --hash {chain!~"f2b-.*"}        any number of times
 //   --label service=dpt:([0-9]+)    any number of times
 //   --sum-by table,service
 //   --max-series 3
 //   --family                        two sources of one dump, ipv4 and ipv6
 //   --backend                       the label backend
+//   --netns blue                    the label netns
 //   --piece 5                       the dump comes in pieces of 5 bytes, not 7
 //   --hostile                       what follows is no dump, but the comment of a rule in a dump
 //   --nft-answer                    what follows is no dump, but what the kernel says of nf_tables
@@ -55,15 +57,19 @@ void check(bool holds, std::string_view what) {
   std::abort();
 }
 
+const std::string hash_metric = "iptables_ruleset_hash";
+
 // --- Input ---
 
 struct Input {
   std::vector<std::string_view> labels;
   std::vector<std::string_view> selectors;
+  std::vector<std::string_view> hashes;
   std::optional<std::string_view> sum_by;
   std::size_t max_series = 0;
   bool has_family = false;
   bool has_backend = false;
+  std::string_view netns;
   std::size_t piece_bytes = 7;
   bool is_hostile_text = false;
   bool is_nft_answer = false;
@@ -90,6 +96,8 @@ Input read_input(std::string_view bytes) {
     const std::string_view value = line.substr(std::min(name.size() + 1, line.size()));
     if (name == "--select" && input.selectors.size() < max_expressions) {
       input.selectors.push_back(value);
+    } else if (name == "--hash" && input.hashes.size() < max_expressions) {
+      input.hashes.push_back(value);
     } else if (name == "--label" && input.labels.size() < max_expressions) {
       input.labels.push_back(value);
     } else if (name == "--sum-by") {
@@ -100,6 +108,8 @@ Input read_input(std::string_view bytes) {
       input.has_family = true;
     } else if (name == "--backend") {
       input.has_backend = true;
+    } else if (name == "--netns") {
+      input.netns = value;
     } else if (name == "--hostile") {
       input.is_hostile_text = true;
     } else if (name == "--nft-answer") {
@@ -124,27 +134,43 @@ auto parse_expression(std::string_view text, const Parse& parse) {
   }
 }
 
-/// Throws ExpressionError.
-RuleSeriesOptions options_of(const Input& input) {
+Source source_of(const Input& input) {
   Source source;
   if (input.has_family) source.family = Family::ipv4;
   if (input.has_backend) source.backend = Backend::nft;
-  std::vector<Label> labels = ready_labels(source);
+  source.netns = input.netns;
+  return source;
+}
+
+struct PageOptions {
+  RuleSeriesOptions series;
+  std::vector<Selector> hash;
+};
+
+std::string page_of(const std::vector<Dumped>& all, const PageOptions& options) {
+  return page_of(all, options.series, options.hash);
+}
+
+/// Throws ExpressionError.
+PageOptions options_of(const Input& input) {
+  std::vector<Label> labels = ready_labels(source_of(input));
   for (const std::string_view text : input.labels) {
     Label label = parse_expression(
         text, [&](std::string_view expression) { return parse_label(expression, labels); });
     std::erase_if(labels, [&](const Label& ready) { return ready.name == label.name; });
     labels.push_back(std::move(label));
   }
-  for (const std::string_view text : input.selectors) {
-    parse_expression(text,
-                     [&](std::string_view selector) { return parse_selector(selector, labels); });
-  }
+  const auto selector_of = [&](std::string_view text) {
+    return parse_expression(
+        text, [&](std::string_view selector) { return parse_selector(selector, labels); });
+  };
+  for (const std::string_view text : input.selectors) selector_of(text);
   const std::string_view sum_by = input.sum_by.value_or("table,chain,rule");
   parse_expression(sum_by, [&](std::string_view names) { return parse_sum_by(names, labels); });
-  RuleSeriesOptions options =
-      rule_series(labels, {input.selectors.begin(), input.selectors.end()}, sum_by);
-  options.max_series = input.max_series;
+  PageOptions options;
+  for (const std::string_view text : input.hashes) options.hash.push_back(selector_of(text));
+  options.series = rule_series(labels, {input.selectors.begin(), input.selectors.end()}, sum_by);
+  options.series.max_series = input.max_series;
   return options;
 }
 
@@ -332,15 +358,32 @@ void check_limit(const Families& limited, const Families& unlimited, std::size_t
   }
 }
 
+/// What --hash chooses changes hashes and nothing else; --netns is on every series.
+void check_hash_and_netns(const std::vector<Dumped>& collections, const PageOptions& options,
+                          const Families& families) {
+  Families others = read_back(page_of(collections, options.series));
+  for (const auto& [name, samples] : families) {
+    if (name != hash_metric) check(others[name] == samples, name + " does not depend on --hash");
+    const std::string& netns = collections[0].source.netns;
+    for (const Sample& sample : samples) {
+      const auto is_netns = [&](const auto& label) {
+        return label.first == "netns" && label.second == to_valid_utf8(netns);
+      };
+      check(netns.empty() || std::any_of(sample.labels.begin(), sample.labels.end(), is_netns),
+            name + " has the label netns");
+    }
+  }
+}
+
 /// The families of the collections as they are read back, after checks.
-Families checked_families(const std::vector<Dumped>& collections,
-                          const RuleSeriesOptions& options) {
+Families checked_families(const std::vector<Dumped>& collections, const PageOptions& options) {
   const Families families = read_back(page_of(collections, options));
-  check_totals(collections, options, families);
-  if (options.max_series > 0) {
-    RuleSeriesOptions unlimited = options;
-    unlimited.max_series = 0;
-    check_limit(families, read_back(page_of(collections, unlimited)), options.max_series);
+  check_totals(collections, options.series, families);
+  check_hash_and_netns(collections, options, families);
+  if (options.series.max_series > 0) {
+    PageOptions unlimited = options;
+    unlimited.series.max_series = 0;
+    check_limit(families, read_back(page_of(collections, unlimited)), options.series.max_series);
   }
   return families;
 }
@@ -359,7 +402,7 @@ void check_swapped(const Families& families, const Families& swapped) {
 }
 
 void run(const Input& input) {
-  const RuleSeriesOptions options = options_of(input);
+  const PageOptions options = options_of(input);
   Parsed whole = parse(input.dump, input.dump.size() + 1);
   Parsed pieces = parse(input.dump, input.piece_bytes);
   check(whole.index() == pieces.index(), "pieces of any size can be parsed or not");
@@ -371,9 +414,7 @@ void run(const Input& input) {
   }
   check(input.dump.empty() || input.dump.ends_with('\n'), "a whole dump ends with a newline");
 
-  Source source;
-  if (input.has_family) source.family = Family::ipv4;
-  if (input.has_backend) source.backend = Backend::nft;
+  const Source source = source_of(input);
   auto collections = collection_of(std::move(std::get<Dumped>(whole)), source);
   auto others = collection_of(std::move(std::get<Dumped>(pieces)), source);
 
@@ -382,7 +423,7 @@ void run(const Input& input) {
         "pieces of any size give the same series");
   const Families families = checked_families(collections, options);
   if (input.selectors.empty() && !input.sum_by && input.max_series == 0 && !input.has_family &&
-      !input.has_backend) {
+      !input.has_backend && input.netns.empty()) {
     check_every_rule(collections[0].rules, families);
   }
   Parsed swapped = parse(with_swapped_counters(collections[0]), max_input_bytes);
@@ -495,7 +536,7 @@ void check_sets_answer(std::string_view datagram) {
     check(set.name.find('\0') == set.name.npos, "names end where C's do");
     entries[to_valid_utf8(set.name)] += set.entries;
   }
-  const Families families = read_back(page_of(collections, {}));
+  const Families families = read_back(page_of(collections, RuleSeriesOptions{}));
   check(size_of(families, "iptables_set_entries") == entries.size(), "each name is one series");
   check(size_of(families, "iptables_set_references") == entries.size(), "each name is one series");
 }
