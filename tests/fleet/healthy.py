@@ -66,7 +66,8 @@ story(
 )  # fmt: skip
 story(
     MINUTES, "a last rule with a comment becomes a drop policy", Host(Source({"filter": rhel()})), 90,
-    (0, lambda h: (h.input.rules.pop(REJECT_REST), h.input.rules.update({'-m comment --comment "the \\"rest\\"" -j DROP': 1}))),
+    (0, lambda h: h.input.rules.pop(REJECT_REST)),
+    (0, lambda h: h.input.rules.update({'-m comment --comment "the \\"rest\\"" -j DROP': 1})),
     (60, lambda h: (setattr(h.input, "policy", "DROP"), h.input.rules.popitem())),
     tells=[changed(60)],
 )  # fmt: skip
@@ -194,7 +195,7 @@ story(
     tells=[told("info", "TablesAppeared", 60, 66, 30, 200, family="ipv4", reason="nft")],
 )  # fmt: skip
 weekend = plain()
-weekend.each_tick = lambda host, minute: host.input.rules.update({WORM: 3 if minute < 30 * HOUR else 1 if minute < 56 * HOUR else 3})
+weekend.each_tick = lambda host, minute: host.input.rules.update({WORM: 1 if 30 * HOUR < minute < 56 * HOUR else 3})
 story(NIGHTS, "less is dropped at the weekend", weekend, 60 * HOUR)
 options = plain()
 story(

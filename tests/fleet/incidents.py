@@ -184,13 +184,15 @@ story(
     (60, down), (100, lambda h: setattr(h.input, "policy", "ACCEPT")), (150, boot),
     tells=[opened(150), changed(150)],
 )  # fmt: skip
+crowded = large()
+crowded.netns = "red"
 story(
-    MINUTES, "the rule that drops the rest is left out by --max-series", large(), 150,
+    MINUTES, "the rule that drops the rest is left out by --max-series", crowded, 150,
     (0, lambda h: (setattr(h.input, "policy", "ACCEPT"), h.input.rules.update({"-j DROP": 1}))),
     (60, lambda h: h.sources[0].omitted.add("-j DROP")),
     (120, fail),
     tells=[
-        ticket("SeriesOmitted", 60, 119), ticket("CollectionFailing", 120),
+        ticket("SeriesOmitted", 60, 119, netns="red"), ticket("CollectionFailing", 120, netns="red"),
     ],
 )  # fmt: skip
 
