@@ -56,9 +56,9 @@ struct Evidence {
 Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why);
 
 /// What became of each source. It failed if its command did, if its dump is not whole, may be
-/// forged or hold counters of a change, or if it cannot see what the kernel has. If no source shows a
-/// table, nor names one that it cannot show, those fail of which the kernel does not say that there
-/// is none, unless `allow_empty`.
+/// forged or hold counters of a change, or if it cannot see what the kernel has. If no source shows
+/// a table, nor names one that it cannot show, those fail of which the kernel does not say that
+/// there is none, unless `allow_empty`.
 ///
 /// Of two backends, one may be missing. It is an empty success where it is known what the kernel
 /// has of it (which is unshown then), but there is no command; and where the command fails and the

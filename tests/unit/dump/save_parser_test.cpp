@@ -225,6 +225,8 @@ TEST_CASE("what is not a dump is refused, and the message says where and what") 
   }
 }
 
+// For --input: a live source with white space in such a name fails by what the kernel says
+// (judge.cpp).
 TEST_CASE("names of chains that only netlink can make") {
   struct Row {
     std::string_view dump;  // of a table *f, from its first chain to its last rule
