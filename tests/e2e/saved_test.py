@@ -60,6 +60,18 @@ class Nft(SavedCase):
         self.network.iptables("-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE")
         self.assertEqual(self.differing(), {"nat"})
 
+    def test_table_that_only_nft_shows_leaves_the_others(self) -> None:
+        self.network.iptables("-t", "nat", "-P", "OUTPUT", "ACCEPT")
+        self.network.iptables("-t", "raw", "-P", "OUTPUT", "ACCEPT")
+        rule = "nft add rule ip raw OUTPUT limit rate over 5/second drop"
+        self.network.run(*rule.split())
+        self.plugins.joinpath("15-ip4tables").write_text(
+            f"#!/bin/sh\niptables-restore </etc/iptables/rules.v4; iptables -t raw -P OUTPUT ACCEPT; {rule}\n")  # fmt: skip
+        self.rehearse()
+        self.assertEqual(self.differing(), set())
+        raw = {dict(labels)["family"] for labels in self.saved() if ("table", "raw") in labels}
+        self.assertEqual(raw, {"ipv6"})
+
     def test_policies_of_tables_that_are_made_stay(self) -> None:
         """Of a filter that somebody loads with nothing but a policy."""
         self.rules.write_text("*filter\n:OUTPUT DROP [0:0]\nCOMMIT\n*nat\n:OUTPUT DROP [0:0]\nCOMMIT\n")

@@ -283,7 +283,7 @@ class EachVersion(Matrix):
     def test_a_table_is_made_and_one_that_is_there_stays(self, host: Host) -> None:
         """By what iptables_exporter-saved says."""
         script = (Path(__file__).parents[2] / "contrib/systemd/iptables_exporter-saved").read_text()
-        table = re.search(r"printf '(.*)' \$table \| \$\{family\}tables-nft-restore (--noflush)", script)
+        table = re.search(r"tables\(\) \{ printf '(.*?)' .*?tables-nft-restore (--noflush)", script, re.DOTALL)
         host.iptables("-P", "OUTPUT", "DROP")
         host.iptables("-A", "INPUT", "-p", "udp")
         before = host.export(*host.source).metrics["iptables_ruleset_hash"].samples

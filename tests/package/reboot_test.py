@@ -252,7 +252,10 @@ class Reboot(unittest.TestCase):
     def test_12_purge_leaves_nothing(self) -> None:
         self.machine.run("apt-get purge --yes --quiet iptables-exporter")
         self.machine.run(f"rm -rf /etc/systemd/system/{TIMER}.d")  # the test's own
-        left = names(self.machine) - self.names_before
+        # Not what others do to the machine below meanwhile.
+        written = directory / "reboot/upper"
+        left = {name for name in names(self.machine) - self.names_before
+                if not name.startswith("/") or name.startswith("/run/") or (written / name[1:]).exists()}  # fmt: skip
         self.assertEqual({name.split(":")[0] for name in left}, {"_iptables_exporter"}, "the user stays")
         self.assertFalse((self.machine.root / PAGE[1:]).parent.exists())
         self.assertEqual(self.machine.output("systemctl --failed --plain --no-legend | grep saved", False), "")
