@@ -43,15 +43,27 @@ bool concerns(const KernelTable& table, const Source& source) {
   });
 }
 
-/// Whether the collection has this table, or names it as incompatible.
-bool shows(const Collection& collection, Backend backend, const KernelTable& table) {
-  if (!collection.ruleset || collection.ruleset->backend.value_or(backend) != backend) return false;
+/// Whether the collection has this table of the backend, or names it as incompatible. Absent: its
+/// own backend is not known, and the other backend may have such a table too.
+std::optional<bool> shows(const Collection& collection, Backend backend, const KernelTable& table,
+                          const Host& host) {
+  if (!collection.ruleset) return false;
   if (table.family != facts_of(family_of(collection.source)).nft_name) return false;
-  const auto& tables = collection.ruleset->tables;
-  const auto& incompatible = collection.ruleset->incompatible_tables;
-  return std::any_of(tables.begin(), tables.end(),
-                     [&](const Table& shown) { return shown.name == table.name; }) ||
-         std::find(incompatible.begin(), incompatible.end(), table.name) != incompatible.end();
+  const auto& [tables, incompatible, unreadable, own_backend, version] = *collection.ruleset;
+  if (std::none_of(tables.begin(), tables.end(),
+                   [&](const Table& shown) { return shown.name == table.name; }) &&
+      std::find(incompatible.begin(), incompatible.end(), table.name) == incompatible.end()) {
+    return false;
+  }
+  if (own_backend) return *own_backend == backend;
+  const Backend other = backend == Backend::nft ? Backend::legacy : Backend::nft;
+  const KernelTables& others = host.tables(other, collection.source);
+  if (others && std::none_of(others->begin(), others->end(), [&](const KernelTable& one) {
+        return one.family == table.family && one.name == table.name;
+      })) {
+    return true;
+  }
+  return std::nullopt;
 }
 
 /// A table of nft with a rule that holds a newline, or nullptr.
@@ -82,6 +94,11 @@ bool contradicts_kernel(const Attempt& attempt) {
   return ruleset && (attempt.backend ? attempt.backend : ruleset->backend) == Backend::legacy &&
          attempt.legacy && !attempt.legacy->empty() &&
          !is_of_kernel(ruleset->tables, *attempt.legacy);
+}
+
+bool any_filters(const KernelTables& tables) {
+  return tables && std::any_of(tables->begin(), tables->end(),
+                               [](const KernelTable& table) { return table.filters; });
 }
 
 constexpr std::string_view no_counters = "; no counters are written";
@@ -115,6 +132,12 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
     const auto lines = lines_of(result.stderr_text);
     if (!lines.empty()) failure += fmt::format(": {}", fmt::join(lines, "; "));
     failure += no_counters;
+    // The plain command may be of nft where the kernel is not.
+    if (backend == Backend::nft && host.nft && host.nft->empty() &&
+        any_filters(host.tables(Backend::legacy, collection.source))) {
+      failure +=
+          "; legacy tables filter here: --backend legacy collects them (iptables-legacy-save)";
+    }
     // It begins again whenever anything in nf_tables changed while it read.
     if (is_late && backend == Backend::nft) failure += ": see what changes nf_tables (nft monitor)";
     return failure + privileges_hint(host.privileges, backend, result.stderr_text);
@@ -133,7 +156,9 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
   }
   // Only netlink lets white space through, which can look like other chains, rules and tables.
   for (const KernelTable& table : host.nft.value_or(std::vector<KernelTable>())) {
-    if (table.spaced_chain.empty() || !shows(collection, Backend::nft, table)) continue;
+    if (table.spaced_chain.empty() || shows(collection, Backend::nft, table, host) == false) {
+      continue;
+    }
     return fmt::format(
         "{}: a chain of table {} has white space in its name, so rules may be hidden; no counters "
         "are written: rename the chain {}",
@@ -183,19 +208,40 @@ bool kernel_has_none(const Source& source, std::optional<Backend> backend, const
   return has_none(Backend::legacy) && has_none(Backend::nft);
 }
 
-/// What only all sources together say: which tables that filter none of them shows.
-void find_unshown_tables(std::vector<Collection>& collections, const Host& host) {
+/// What only all sources together say: which tables of that backend filter and are shown by none of
+/// them. Absent: the kernel could not be asked, or a source of an unknown backend may show one.
+std::optional<std::vector<std::string>> unshown_tables(const std::vector<Collection>& collections,
+                                                       const Source& source, Backend backend,
+                                                       const Host& host) {
+  const KernelTables& kernel = host.tables(backend, source);
+  if (!kernel) return std::nullopt;
+  std::vector<std::string> unshown;
+  for (const KernelTable& table : *kernel) {
+    if (!table.filters || table.is_dormant || !concerns(table, source)) continue;
+    bool is_shown = false;
+    bool is_known = true;
+    for (const Collection& collection : collections) {
+      const std::optional<bool> shows_it = shows(collection, backend, table, host);
+      is_shown |= shows_it.value_or(false);
+      is_known &= shows_it.has_value();
+    }
+    if (!is_shown && !is_known) return std::nullopt;
+    if (!is_shown) unshown.push_back(fmt::format("{} {}", table.family, table.name));
+  }
+  return unshown;
+}
+
+void compare_with_kernel(std::vector<Collection>& collections, const Host& host) {
   for (Collection& collection : collections) {
     for (const Backend backend : {Backend::legacy, Backend::nft}) {
-      const auto& kernel = host.tables(backend, collection.source);
-      if (!kernel) continue;
-      std::vector<std::string>& unshown = collection.unshown_tables[backend];
-      for (const KernelTable& table : *kernel) {
-        const auto shows_it = [&](const Collection& other) { return shows(other, backend, table); };
-        if (table.filters && !table.is_dormant && concerns(table, collection.source) &&
-            std::none_of(collections.begin(), collections.end(), shows_it)) {
-          unshown.push_back(fmt::format("{} {}", table.family, table.name));
-        }
+      auto unshown = unshown_tables(collections, collection.source, backend, host);
+      if (unshown) collection.unshown_tables[backend] = std::move(*unshown);
+    }
+    if (!host.nft || !collection.ruleset || collection.ruleset->backend != Backend::nft) continue;
+    collection.dormant_tables.emplace();
+    for (const KernelTable& table : *host.nft) {
+      if (table.is_dormant && shows(collection, Backend::nft, table, host) == true) {
+        collection.dormant_tables->push_back(table.name);
       }
     }
   }
@@ -248,7 +294,7 @@ std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool al
     }
     collections.push_back(std::move(collection));
   }
-  find_unshown_tables(collections, host);
+  compare_with_kernel(collections, host);
 
   if (allow_empty || !std::all_of(collections.begin(), collections.end(), shows_nothing)) {
     return collections;
@@ -260,18 +306,23 @@ std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool al
       why = fmt::format("{}: no tables (--allow-empty makes that a success)", collections[i].name);
     }
     for (const std::string& warning : collections[i].warnings) why += "; " + warning;
-    for (const std::string& line : messages_of_unshown_tables({collections[i]})) why += "; " + line;
+    for (const std::string& line : messages_of_tables({collections[i]})) why += "; " + line;
     fail(collections[i], std::move(why));
   }
   return collections;
 }
 
-std::vector<std::string> messages_of_unshown_tables(const std::vector<Collection>& collections) {
+std::vector<std::string> messages_of_tables(const std::vector<Collection>& collections) {
   std::map<std::string_view, std::set<std::string>> tables_by_reason;
   for (const Collection& collection : collections) {
     if (!collection.ruleset) continue;
     for (const std::string& table : collection.ruleset->incompatible_tables) {
       tables_by_reason["tables that only nft can show whole (nft list ruleset)"].insert(
+          fmt::format("{} of {}", table, collection.name));
+    }
+    for (const std::string& table :
+         collection.dormant_tables.value_or(std::vector<std::string>())) {
+      tables_by_reason["tables that are switched off and filter nothing (flags dormant)"].insert(
           fmt::format("{} of {}", table, collection.name));
     }
     for (const auto& [backend, tables] : collection.unshown_tables) {

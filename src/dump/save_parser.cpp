@@ -101,7 +101,10 @@ void SaveParser::parse_table(std::string_view line) {
   if (name.empty() || name.find(' ') != std::string_view::npos) {
     refuse("expected *TABLE", line);
   }
-  if (!table_names_.emplace(name).second) refuse("the table stands twice in the dump", line);
+  if (!table_names_.emplace(name).second) {
+    refuse("the table stands twice in the dump; each family needs a dump and a run of its own",
+           line);
+  }
   ruleset_.tables.push_back({std::string(name)});
   table_line_number_ = line_number_;
   has_chain_with_space_ = false;
@@ -190,7 +193,10 @@ std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view re
 /// before may have been forged.
 void SaveParser::refuse_end_of_chain(std::string_view line) const {
   if (table_line_number_ != 0 && line.back() == ']' && read_chain(line)) {
-    refuse("this could be the end of a chain's name with a newline", line);
+    refuse(line.front() == '#' ? "this comment could be the end of a chain's name with a newline; "
+                                 "delete the line if it is a comment"
+                               : "this could be the end of a chain's name with a newline",
+           line);
   }
 }
 

@@ -66,6 +66,10 @@ class MetricsBuilder {
     for (const auto& [backend, tables] : collection.unshown_tables) {
       unshown(name_of(backend), tables);
     }
+    if (collection.dormant_tables) {
+      gauge("iptables_dormant_tables", "Number of tables that are switched off.", source) =
+          static_cast<double>(collection.dormant_tables->size());
+    }
     if (collection.legacy_read_protected) {
       gauge("iptables_legacy_reads_protected",
             "Whether a change of legacy tables while they were read would have been noticed.",

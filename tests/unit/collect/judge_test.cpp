@@ -311,6 +311,9 @@ TEST_CASE("tables of the host that no source shows") {
       {{of_nft}, {{none, none}, nft_filter, {}}, Names{}, Names{}},
       {{of_incompatible}, {{none, none}, nft_filter, {}}, Names{}, Names{}},
       {{of_plain}, {{none, none}, nft_filter, {}}, Names{}, Names{}},
+      // It shows one of the two.
+      {{of_plain}, {{filter, none}, nft_filter, {}}, {}, {}},
+      {{of_plain}, {{std::nullopt, none}, nft_filter, {}}, {}, {}},
       {{of_legacy}, {{filter, none}, nft_filter, {}}, Names{}, Names{"ip filter"}},
       {{of_legacy, of_failed}, {{filter, none}, nft_filter, {}}, Names{}, Names{"ip filter"}},
       {{of_legacy, of_ipv6}, {{filter, none}, nft_filter, {}}, Names{}, Names{"ip filter"}},
@@ -332,21 +335,62 @@ TEST_CASE("tables of the host that no source shows") {
   }
 }
 
+TEST_CASE("tables that are switched off") {
+  KernelTable dormant{"ip", "filter", true};
+  const KernelTables tables{{dormant, {"ip", "nat"}, {"ip6", "raw", true}, {"inet", "a", true}}};
+  const auto dormant_of = [&](const Source& source, std::optional<Backend> backend,
+                              std::vector<std::string> names, const KernelTables& kernel) {
+    return judged(source, attempt_with(backend, exited(0), ruleset_with(std::move(names))),
+                  {{none, none}, kernel, {}})
+        .dormant_tables;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(dormant_of(nft, Backend::nft, {"filter", "nat"}, tables) == Names{"filter"});
+  CHECK(dormant_of(nft, Backend::nft, {"nat", "raw"}, tables) == Names{});
+  CHECK(dormant_of({Family::ipv6, {}}, Backend::nft, {"filter", "raw"}, tables) == Names{"raw"});
+  CHECK(dormant_of(nft, Backend::nft, {}, none) == Names{});
+  CHECK(dormant_of(nft, Backend::nft, {"filter"}, std::nullopt) == std::nullopt);
+  CHECK(dormant_of(legacy, Backend::legacy, {"filter"}, tables) == std::nullopt);
+  CHECK(dormant_of({}, {}, {"filter"}, tables) == std::nullopt);
+  CHECK(judged(nft, attempt_with(Backend::nft, exited(1)), {{none, none}, tables, {}})
+            .dormant_tables == std::nullopt);
+}
+
+TEST_CASE("legacy tables that filter are named where nft's command fails for lack of nf_tables") {
+  const std::string hint = "--backend legacy";
+  const auto error_of = [](std::optional<Backend> backend, const Host& host) {
+    return judged({}, attempt_with(backend, exited(3)), host).error;
+  };
+  KernelTables idle = filter;
+  idle->front().filters = false;
+  CHECK(error_of(Backend::nft, root_with_legacy_tables) ==
+        "it failed; no counters are written; legacy tables filter here: --backend legacy collects "
+        "them (iptables-legacy-save)");
+  CHECK(error_of(Backend::nft, {{idle, none}, none, {}}).find(hint) == std::string::npos);
+  CHECK(error_of(Backend::nft, {{filter, none}, filter, {}}).find(hint) == std::string::npos);
+  CHECK(error_of(Backend::nft, nobody).find(hint) == std::string::npos);
+  CHECK(error_of(Backend::legacy, root_with_legacy_tables).find(hint) == std::string::npos);
+}
+
 TEST_CASE("unshown tables are named once, a line for each reason") {
   std::vector<Collection> collections(3);
   collections[0].name = "iptables-save";
   collections[0].ruleset.emplace().incompatible_tables = {"nat", "raw"};
   collections[0].unshown_tables = {{Backend::legacy, {"ip filter"}}, {Backend::nft, {"inet b"}}};
   collections[1].ruleset.emplace();
+  collections[1].name = "ip6tables-save";
+  collections[1].dormant_tables = {"raw"};
   collections[1].unshown_tables = {{Backend::legacy, {}}, {Backend::nft, {"ip6 a", "inet b"}}};
   collections[2].unshown_tables = {{Backend::nft, {"inet of_failed"}}};
-  CHECK(messages_of_unshown_tables(collections) ==
-        std::vector<std::string>{
-            "legacy tables that are not counted (iptables-legacy-save): ip filter",
-            "nft tables that are not counted (nft list ruleset): inet b, ip6 a",
-            "tables that only nft can show whole (nft list ruleset): nat of iptables-save, raw of "
-            "iptables-save"});
-  CHECK(messages_of_unshown_tables({}).empty());
+  CHECK(
+      messages_of_tables(collections) ==
+      std::vector<std::string>{
+          "legacy tables that are not counted (iptables-legacy-save): ip filter",
+          "nft tables that are not counted (nft list ruleset): inet b, ip6 a",
+          "tables that are switched off and filter nothing (flags dormant): raw of ip6tables-save",
+          "tables that only nft can show whole (nft list ruleset): nat of iptables-save, raw of "
+          "iptables-save"});
+  CHECK(messages_of_tables({}).empty());
 }
 
 TEST_CASE("white space in a chain's name fails the source that shows it") {

@@ -181,7 +181,9 @@ TEST_CASE("what is not a dump is refused, and the message says where and what") 
       {"*\n", "line 1: expected *TABLE: *"},
       {"*f g\n", "line 1: expected *TABLE: *f g"},
       {"*f\n*g\n", "line 2: expected COMMIT before the next table: *g"},
-      {"*f\nCOMMIT\n*f\n", "line 3: the table stands twice in the dump: *f"},
+      {"*f\nCOMMIT\n*f\n",
+       "line 3: the table stands twice in the dump; each family needs a dump and a run of its own: "
+       "*f"},
       {"*f\n", "the dump is cut off: table f of line 1 has no COMMIT"},
       {"*f\nCOMMIT", "line 2: the dump is cut off in the middle of a line: COMMIT"},
       {"COMMIT\n", "line 1: expected *TABLE before COMMIT: COMMIT"},
@@ -261,7 +263,8 @@ TEST_CASE("names of chains that only netlink can make") {
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X - [0:0]\n",
        "line 4: this could be the end of a chain's name with a newline: [7:8] -A I -j X - [0:0]"},
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X\n# - [0:0]\n",
-       "line 5: this could be the end of a chain's name with a newline: # - [0:0]"},
+       "line 5: this comment could be the end of a chain's name with a newline; delete the line if "
+       "it is a comment: # - [0:0]"},
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -j X\n:y - [0:0]\n",
        "line 5: expected all chains of a table before its rules: :y - [0:0]"},
       {":I ACCEPT [0:0]\n:zz - [0:0]\n[7:8] -A I -m comment --comment \" - [0:0]\n"
