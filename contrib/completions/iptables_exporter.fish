@@ -16,7 +16,7 @@ complete -c iptables_exporter -l sum-by -xa '(__iptables_exporter_list table cha
 complete -c iptables_exporter -l label -x -d 'A label of your own: NAME=REGEX'
 complete -c iptables_exporter -l hash -x -d 'PromQL series selector over rules that the hash covers'
 complete -c iptables_exporter -l netns -xa '(ls /run/netns 2>/dev/null)' -d 'Network namespace'
-complete -c iptables_exporter -l max-series -x -d 'At most this many series of rules'
+complete -c iptables_exporter -l max-series -x -d 'At most this many series of rules of each source'
 complete -c iptables_exporter -l timeout -x -d 'Give up on iptables-save or the input after this long'
 complete -c iptables_exporter -l saved -d 'Write only what a reboot would restore'
 complete -c iptables_exporter -l allow-empty -d 'No tables in any source is a success'

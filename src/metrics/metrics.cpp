@@ -1,6 +1,5 @@
 #include "metrics/metrics.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -84,9 +83,8 @@ class MetricsBuilder {
   }
 
   void add_rules(Series<Counters> series, const Source& source, std::size_t max_series) {
-    const std::size_t room = max_series - std::min(max_series, metrics_.rule_series);
     std::size_t omitted = 0;
-    for (; max_series > 0 && series.size() > room; ++omitted) series.pop_back();
+    for (; max_series > 0 && series.size() > max_series; ++omitted) series.pop_back();
     gauge("iptables_series_omitted", "Number of rule series left out by --max-series.", source) =
         static_cast<double>(omitted);
     metrics_.omitted_rule_series += omitted;

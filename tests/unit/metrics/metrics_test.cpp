@@ -377,7 +377,7 @@ TEST_CASE("a limit over many rules of many chains") {
   }
 }
 
-TEST_CASE("a limit keeps the first series whole and counts the others") {
+TEST_CASE("a limit keeps the first series of each source whole and counts the others") {
   std::vector<Dumped> collections;
   collections.push_back(dumped(web_and_mail));
   collections.push_back(dumped(web_and_mail));
@@ -389,17 +389,18 @@ TEST_CASE("a limit keeps the first series whole and counts the others") {
   };
   const auto omitted = [&] { return series_of(collections, "iptables_series_omitted", options); };
   CHECK(omitted() == "{family=\"ipv4\"} 0\n{family=\"ipv6\"} 0\n");
-  options.max_series = 6;
+  options.max_series = 3;
   CHECK(omitted() == "{family=\"ipv4\"} 0\n{family=\"ipv6\"} 0\n");
-  options.max_series = 4;
+  options.max_series = 2;
   CHECK(packets() ==
         "{comment=\"web\",family=\"ipv4\"} 25\n{comment=\"mail\",family=\"ipv4\"} 2\n"
-        "{comment=\"\",family=\"ipv4\"} 4\n{comment=\"web\",family=\"ipv6\"} 25\n");
-  CHECK(omitted() == "{family=\"ipv4\"} 0\n{family=\"ipv6\"} 2\n");
+        "{comment=\"web\",family=\"ipv6\"} 25\n{comment=\"mail\",family=\"ipv6\"} 2\n");
+  CHECK(omitted() == "{family=\"ipv4\"} 1\n{family=\"ipv6\"} 1\n");
   options.max_series = 1;
-  CHECK(packets() == "{comment=\"web\",family=\"ipv4\"} 25\n");
-  CHECK(omitted() == "{family=\"ipv4\"} 2\n{family=\"ipv6\"} 3\n");
-  CHECK(metrics_of(collections, options).omitted_rule_series == 5);
+  CHECK(packets() ==
+        "{comment=\"web\",family=\"ipv4\"} 25\n{comment=\"web\",family=\"ipv6\"} 25\n");
+  CHECK(omitted() == "{family=\"ipv4\"} 2\n{family=\"ipv6\"} 2\n");
+  CHECK(metrics_of(collections, options).omitted_rule_series == 4);
 }
 
 TEST_CASE("HELP texts stay: where two files differ in one, node_exporter drops a family") {
@@ -408,6 +409,8 @@ TEST_CASE("HELP texts stay: where two files differ in one, node_exporter drops a
       "# Completed on X\n");
   collection.last_success = 1;
   collection.legacy_read_protected = true;
+  collection.dormant_tables.emplace();
+  collection.ip_sets.push_back({"s", 1, 2, 3});
   collection.unshown_tables[Backend::nft];
   std::vector<Dumped> collections;
   collections.push_back(std::move(collection));
@@ -422,6 +425,7 @@ TEST_CASE("HELP texts stay: where two files differ in one, node_exporter drops a
       "policy.\n"
       "iptables_default_packets_total iptables_exporter: Total packets matching a chain's default "
       "policy.\n"
+      "iptables_dormant_tables iptables_exporter: Number of tables that are switched off.\n"
       "iptables_exporter_build_info iptables_exporter: Constant 1, with the version of the "
       "exporter.\n"
       "iptables_info iptables_exporter: Constant 1, with variant and version of iptables-save.\n"
@@ -437,6 +441,10 @@ TEST_CASE("HELP texts stay: where two files differ in one, node_exporter drops a
       "iptables_scrape_success iptables_exporter: Whether scraping iptables succeeded.\n"
       "iptables_series_omitted iptables_exporter: Number of rule series left out by "
       "--max-series.\n"
+      "iptables_set_entries iptables_exporter: Number of entries of an ipset.\n"
+      "iptables_set_max_entries iptables_exporter: Number of entries that an ipset can have.\n"
+      "iptables_set_references iptables_exporter: Number of rules and sets that refer to an "
+      "ipset.\n"
       "iptables_unreadable_rules iptables_exporter: Number of rules that iptables-save could not "
       "read whole.\n"
       "iptables_unshown_tables iptables_exporter: Number of tables that filter and are not counted "
