@@ -65,8 +65,4 @@ Evidence evidence_of_failure(const std::vector<Source>& sources, const std::stri
 /// kernel has nothing of it.
 std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool allow_empty);
 
-/// For those who do not read the metrics: each reason why tables are not counted or do not filter,
-/// and the tables.
-std::vector<std::string> messages_of_tables(const std::vector<Collection>& collections);
-
 }  // namespace iptables_exporter

@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "collect/command.h"
+#include "collect/shown_tables.h"
 
 namespace iptables_exporter {
 namespace {
