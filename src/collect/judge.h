@@ -60,9 +60,9 @@ Evidence evidence_of_failure(const std::vector<Source>& sources, const std::stri
 /// a table, nor names one that it cannot show, those fail of which the kernel does not say that
 /// there is none, unless `allow_empty`.
 ///
-/// Of two backends, one may be missing. It is an empty success where it is known what the kernel
-/// has of it (which is unshown then), but there is no command; and where the command fails and the
-/// kernel has nothing of it.
+/// Of two backends, one may be missing. It is an empty success if (a) it has no command and its
+/// kernel tables are known (they are unshown then), or (b) its command fails and the kernel has
+/// none of its tables.
 std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool allow_empty);
 
 }  // namespace iptables_exporter
