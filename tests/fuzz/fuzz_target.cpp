@@ -1,25 +1,9 @@
 // Feeds any bytes through parsing, selecting, summing and rendering, and aborts if what must always
-// hold does not. An input is a dump, before which options may stand as on the command line:
-//
-//   --select {chain="INPUT"}        any number of times
-//   --hash {chain!~"f2b-.*"}        any number of times
-//   --label service=dpt:([0-9]+)    any number of times
-//   --sum-by table,service
-//   --max-series 3
-//   --family                        two sources of one dump, ipv4 and ipv6
-//   --backend                       the label backend
-//   --netns blue                    the label netns
-//   --piece 5                       the dump comes in pieces of 5 bytes, not 7
-//   --hostile                       what follows is no dump, but the comment of a rule in a dump
-//   --nft-answer                    what follows is no dump, but what the kernel says of nf_tables
-//   --sets-answer                   the same of ipset
-//
-// A line that begins with a space continues the option before it.
+// hold does not. What stands in an input: fuzz_input.h.
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -40,6 +24,7 @@
 #include "collect/kernel_tables.h"
 #include "dump/save_parser.h"
 #include "exposition_reader.h"
+#include "fuzz_input.h"
 #include "metrics/exposition.h"
 #include "metrics/expressions.h"
 #include "metrics/metrics.h"
@@ -48,7 +33,6 @@ namespace iptables_exporter {
 namespace {
 
 constexpr std::size_t max_input_bytes = 64 << 10;
-constexpr std::size_t max_expressions = 4;
 constexpr std::size_t max_message_bytes = 640;  // 120 bytes of the line as \xHH, and some words
 
 void check(bool holds, std::string_view what) {
@@ -58,71 +42,6 @@ void check(bool holds, std::string_view what) {
 }
 
 const std::string hash_metric = "iptables_ruleset_hash";
-
-// --- Input ---
-
-struct Input {
-  std::vector<std::string_view> labels;
-  std::vector<std::string_view> selectors;
-  std::vector<std::string_view> hashes;
-  std::optional<std::string_view> sum_by;
-  std::size_t max_series = 0;
-  bool has_family = false;
-  bool has_backend = false;
-  std::string_view netns;
-  std::size_t piece_bytes = 7;
-  bool is_hostile_text = false;
-  bool is_nft_answer = false;
-  bool is_sets_answer = false;
-  std::string_view dump;
-};
-
-std::size_t number(std::string_view text) {
-  std::size_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
-
-Input read_input(std::string_view bytes) {
-  Input input;
-  while (bytes.starts_with("--")) {
-    std::size_t end = bytes.find('\n');
-    while (end != bytes.npos && bytes.substr(end + 1).starts_with(' ')) {
-      end = bytes.find('\n', end + 1);
-    }
-    const std::string_view line = bytes.substr(0, end);
-    bytes.remove_prefix(std::min(line.size() + 1, bytes.size()));
-    const std::string_view name = line.substr(0, line.find(' '));
-    const std::string_view value = line.substr(std::min(name.size() + 1, line.size()));
-    if (name == "--select" && input.selectors.size() < max_expressions) {
-      input.selectors.push_back(value);
-    } else if (name == "--hash" && input.hashes.size() < max_expressions) {
-      input.hashes.push_back(value);
-    } else if (name == "--label" && input.labels.size() < max_expressions) {
-      input.labels.push_back(value);
-    } else if (name == "--sum-by") {
-      input.sum_by = value;
-    } else if (name == "--max-series") {
-      input.max_series = number(value);
-    } else if (name == "--family") {
-      input.has_family = true;
-    } else if (name == "--backend") {
-      input.has_backend = true;
-    } else if (name == "--netns") {
-      input.netns = value;
-    } else if (name == "--hostile") {
-      input.is_hostile_text = true;
-    } else if (name == "--nft-answer") {
-      input.is_nft_answer = true;
-    } else if (name == "--sets-answer") {
-      input.is_sets_answer = true;
-    } else if (name == "--piece") {
-      input.piece_bytes = std::max<std::size_t>(number(value), 1);
-    }
-  }
-  input.dump = bytes;
-  return input;
-}
 
 template <typename Parse>
 auto parse_expression(std::string_view text, const Parse& parse) {
