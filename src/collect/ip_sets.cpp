@@ -36,7 +36,7 @@ bool read_ip_sets_answer(std::string_view datagram, std::uint32_t request,
     IpSet set{std::string(message.attributes.text(IPSET_ATTR_SETNAME)),
               header.number(IPSET_ATTR_ELEMENTS)};
     // A list of sets has a size instead.
-    for (const int maximum : {IPSET_ATTR_MAXELEM, IPSET_ATTR_SIZE}) {
+    for (const std::size_t maximum : {IPSET_ATTR_MAXELEM, IPSET_ATTR_SIZE}) {
       if (header.has(maximum)) set.max_entries = header.number(maximum);
     }
     set.references = header.number(IPSET_ATTR_REFERENCES);
