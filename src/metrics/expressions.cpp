@@ -6,10 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "base/text.h"
@@ -17,16 +15,10 @@
 namespace iptables_exporter {
 namespace {
 
-bool is_space(char byte) { return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r'; }
-
-bool is_name_byte(char byte) {
-  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-         (byte >= '0' && byte <= '9') || byte == '_';
-}
+constexpr std::string_view spaces = " \t\n\r";
 
 bool is_label_name(std::string_view name) {
-  return !name.empty() && !(name.front() >= '0' && name.front() <= '9') &&
-         std::all_of(name.begin(), name.end(), is_name_byte);
+  return re2::RE2::FullMatch({name.data(), name.size()}, "[A-Za-z_][A-Za-z0-9_]*");
 }
 
 /// `position`: of the pattern in the expression, for the message. If `is_literal`, its bytes stand
@@ -59,12 +51,14 @@ const Label& known_label(std::string_view name, const std::vector<Label>& labels
       fmt::format("expected one of the labels {}, not {}", fmt::join(names, ", "), name), position);
 }
 
-void append_utf8(std::string& text, std::uint32_t code_point) {
+std::string utf8_of(std::uint32_t code_point) {
   constexpr std::array<std::uint32_t, 4> leads = {0x00, 0xC0, 0xE0, 0xF0};
+  std::string text;
   const auto append = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
   std::size_t tail = code_point < 0x80 ? 0 : code_point < 0x800 ? 1 : code_point < 0x10000 ? 2 : 3;
   append(leads[tail] | code_point >> 6 * tail);
   while (tail-- > 0) append(0x80 | (code_point >> 6 * tail & 0x3F));
+  return text;
 }
 
 class SelectorParser {
@@ -74,128 +68,84 @@ class SelectorParser {
 
   Selector parse() {
     position_ = valid_utf8_prefix(text_);
-    if (position_ < text_.size()) fail("UTF-8");  // it would match nothing
+    if (position_ < text_.size()) throw_expected("UTF-8");  // it would match nothing
     position_ = 0;
     Selector selector;
-    expect('{', "{ (a selector here has no metric name)");
-    while (!take('}')) {
+    if (!take("\\{")) throw_expected("{ (a selector here has no metric name)");
+    while (!take("\\}")) {
       selector.push_back(matcher());
-      if (take(',')) continue;
-      expect('}', "a comma or }");
+      if (take(",")) continue;
+      if (!take("\\}")) throw_expected("a comma or }");
       break;
     }
-    skip_space();
-    if (position_ < text_.size()) fail("the end after }");
+    if (!take("$")) throw_expected("the end after }");
     return selector;
   }
 
  private:
   Matcher matcher() {
-    skip_space();
-    const std::size_t name_at = position_;
-    while (position_ < text_.size() && is_name_byte(text_[position_])) ++position_;
-    const std::string_view name = text_.substr(name_at, position_ - name_at);
-    if (!is_label_name(name)) {
-      position_ = name_at;
-      fail("a label name or }");
-    }
-    const Label& label = known_label(name, labels_, name_at);
-
-    skip_space();
-    const std::string_view comparison = comparison_operator();
+    std::string name;
+    if (!take("([A-Za-z_][A-Za-z0-9_]*)", &name)) throw_expected("a label name or }");
+    const Label& label = known_label(name, labels_, position_ - name.size());
+    std::string comparison;
+    if (!take("(=~|!~|!=|=)", &comparison)) throw_expected("=, !=, =~ or !~");
     const bool is_negated = comparison.front() == '!';
 
-    skip_space();
-    const std::size_t value_at = position_ + 1;
-    std::string value = string();
+    char quote = '\0';
+    if (!take("([\"'`])", &quote)) throw_expected("a string in quotes");
+    const std::size_t value_at = position_;
+    std::string value = string_to(quote);
     if (comparison.back() != '~') return {label, is_negated, std::move(value)};
     const bool has_escapes = position_ - value_at - 1 != value.size();
     return {label, is_negated, {}, compile(value, value_at, !has_escapes)};
   }
 
-  std::string_view comparison_operator() {
-    for (const std::string_view comparison : {"=~", "!~", "!=", "="}) {
-      if (!text_.substr(position_).starts_with(comparison)) continue;
-      position_ += comparison.size();
-      return comparison;
-    }
-    fail("=, !=, =~ or !~");
-  }
-
-  std::string string() {
-    const char quote = position_ < text_.size() ? text_[position_] : '\0';
-    if (quote != '"' && quote != '\'' && quote != '`') fail("a string in quotes");
-    ++position_;
+  /// What the string says, up to this quote, which closes it.
+  std::string string_to(char quote) {
     std::string value;
     while (position_ < text_.size() && text_[position_] != quote) {
       const char byte = text_[position_];
+      if (quote != '`' && byte == '\n') throw_expected("no newline in this string, but \\n");
       if (quote != '`' && byte == '\\') {
-        append_escaped(value, quote);
-        continue;
-      }
-      if (quote != '`' && byte == '\n') fail("no newline in this string, but \\n");
-      value += byte;
-      ++position_;
-    }
-    if (position_ >= text_.size()) fail(fmt::format("a closing {}", quote));
-    ++position_;
-    return value;
-  }
-
-  void append_escaped(std::string& value, char quote) {
-    constexpr std::string_view letters = "abfnrtv\\";
-    constexpr std::string_view meanings = "\a\b\f\n\r\t\v\\";
-    const std::size_t backslash = position_++;
-    const char letter = position_ < text_.size() ? text_[position_] : '\0';
-    const std::size_t simple = letters.find(letter);
-    if (letter == quote) {
-      value += quote;
-      ++position_;
-    } else if (simple != std::string_view::npos) {
-      value += meanings[simple];
-      ++position_;
-    } else if (const auto number = escaped_number(letter)) {
-      if (letter == 'u' || letter == 'U') {
-        append_utf8(value, *number);
+        value += escaped(quote);
       } else {
-        value += static_cast<char>(*number);
+        value += byte;
+        ++position_;
       }
-    } else {
-      position_ = backslash;
-      fail("an escape as \\n, \\\\, \\x2a or \\u00fc");
     }
-  }
-
-  /// The number of \xHH, \uHHHH or \UHHHHHHHH, of which position_ is behind the backslash.
-  std::optional<std::uint32_t> escaped_number(char letter) {
-    if (letter != 'x' && letter != 'u' && letter != 'U') return std::nullopt;
-    const std::size_t digits = letter == 'x' ? 2 : letter == 'u' ? 4 : 8;
-    const std::string_view number = text_.substr(position_ + 1, digits);
-    std::uint32_t value = 0;
-    const auto [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(), value, 16);
-    const bool is_code_point = value <= 0x10FFFF && (value < 0xD800 || value > 0xDFFF);
-    if (error != std::errc() || number.size() != digits || end != number.data() + digits ||
-        !is_code_point) {
-      return std::nullopt;
-    }
-    position_ += digits + 1;
+    if (position_ == text_.size()) throw_expected(fmt::format("a closing {}", quote));
+    ++position_;
     return value;
   }
 
-  void skip_space() {
-    while (position_ < text_.size() && is_space(text_[position_])) ++position_;
+  std::string escaped(char quote) {
+    const std::string letters = std::string("abfnrtv\\") + quote;
+    const std::string meanings = std::string("\a\b\f\n\r\t\v\\") + quote;
+    const std::size_t backslash = position_;
+    char letter = '\0';
+    std::uint32_t number = 0;
+    const auto hex = re2::RE2::Hex(&number);
+    if (take(R"(\\x([[:xdigit:]]{2}))", hex)) return {static_cast<char>(number)};
+    if (take(R"(\\u([[:xdigit:]]{4}))", hex) || take(R"(\\U([[:xdigit:]]{8}))", hex)) {
+      if (number < 0xD800 || (number > 0xDFFF && number <= 0x10FFFF)) return utf8_of(number);
+    } else if (take(R"(\\(.))", &letter) && letters.find(letter) != letters.npos) {
+      return {meanings[letters.find(letter)]};
+    }
+    position_ = backslash;
+    throw_expected("an escape as \\n, \\\\, \\x2a or \\u00fc");
   }
-  bool take(char byte) {
-    skip_space();
-    if (position_ >= text_.size() || text_[position_] != byte) return false;
-    ++position_;
+
+  /// Takes what the pattern matches, and the white space before it. `group` gets what that matches.
+  template <typename... Group>
+  bool take(const char* pattern, Group... group) {
+    position_ = std::min(text_.find_first_not_of(spaces, position_), text_.size());
+    re2::StringPiece rest(text_.data() + position_, text_.size() - position_);
+    if (!re2::RE2::Consume(&rest, pattern, group...)) return false;
+    position_ = text_.size() - rest.size();
     return true;
   }
-  void expect(char byte, std::string_view expected) {
-    if (!take(byte)) fail(expected);
-  }
-  [[noreturn]] void fail(std::string_view expected) const {
+
+  [[noreturn]] void throw_expected(std::string_view expected) const {
     throw ExpressionError(fmt::format("expected {}", expected), position_);
   }
 
@@ -215,8 +165,8 @@ std::vector<std::string_view> list_items(std::string_view text) {
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     std::string_view item = text.substr(begin, end - begin);
-    while (!item.empty() && is_space(item.front())) item.remove_prefix(1);
-    while (!item.empty() && is_space(item.back())) item.remove_suffix(1);
+    item.remove_prefix(std::min(item.find_first_not_of(spaces), item.size()));
+    item = item.substr(0, item.find_last_not_of(spaces) + 1);
     items.push_back(item);
     begin = end + 1;
   }
