@@ -198,7 +198,8 @@ Evidence evidence_of_failure(const std::vector<Source>& sources, const std::stri
 }
 
 std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool allow_empty) {
-  auto& [attempts, host] = evidence;
+  std::vector<Attempt>& attempts = evidence.attempts;
+  const Host& host = evidence.host;
   const auto has_command = [](const Attempt& attempt) { return !attempt.path.empty(); };
   const bool one_may_be_missing =
       attempts.front().collection.source.backend != attempts.back().collection.source.backend &&
