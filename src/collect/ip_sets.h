@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/signals.h"
-#include "model/ip_set.h"
+#include "model/collection.h"
 
 namespace iptables_exporter {
 
