@@ -267,7 +267,7 @@ DAEMONS = {
 class QuietHash(ServedCase):
     def test_moves_with_changes_and_not_with_daemons(self) -> None:
         for daemon, steps in DAEMONS.items():
-            end = "Docker's, DOCKER-USER apart" if daemon == "Docker" else f"{daemon}'s"
+            end = "Docker's, but with DOCKER-USER" if daemon == "Docker" else f"{daemon}'s"
             recipe = next(text for text in PAGES[1].splitlines() if text.endswith(f"# without {end}"))
             for backend, family in KINDS:
                 with self.subTest(daemon, backend=backend, family=family), Network(backend) as network:

@@ -108,6 +108,18 @@ class Rules(unittest.TestCase):
             if alert := re.search(r"- alert: (\w+)", rule):
                 self.assertRegex(rule, rf"runbook_url: 'https://[^']+/runbooks.md#{alert[1].lower()}'")
 
+    def test_the_runbooks_table_is_of_these_alerts(self) -> None:
+        page = (PROMETHEUS / "runbooks.md").read_text()
+        rows = re.findall(r"(?m)^\| \[(\w+)\]\(#(\w+)\) \| (\w+) \| (\w+|at once) \| \S.* \|$", page)
+        alerts = [rule for rule in each_rule() if "- alert: " in rule]
+        expected = []
+        for rule in alerts:
+            name = re.search(r"- alert: (\w+)", rule)[1]
+            held = re.search(r"(?m)^        for: (\w+)$", rule)
+            severity = re.search(r"\{severity: (\w+)\}", rule)[1]
+            expected.append((name, name.lower(), severity, held[1] if held else "at once"))
+        self.assertEqual(rows, expected)
+
     def test_every_alert_is_told_of_a_story(self) -> None:
         told = {one.alert for each in stories.ALL.values() for story in each.stories for one in story.told}
         self.assertEqual(told, set(names("alert")))

@@ -406,8 +406,7 @@ class Tarball(unittest.TestCase):
     def test_documented_steps(self) -> None:
         machine = new_machine("tarball", Path("/"), tarball)
         self.addCleanup(machine.stop)
-        (machine.root / "root/build/release").mkdir(parents=True)
-        shutil.copy(tarball, machine.root / "root/build/release")
+        shutil.copy(tarball, machine.root / "root")
         machine.boot()
         add_rules(machine)
         machine.run("cd /root; " + documented("tar -C(?:.*\n){4}"))

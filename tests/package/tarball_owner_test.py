@@ -19,6 +19,7 @@ SOURCES = Path(__file__).resolve().parents[2]
 BUILD = SOURCES / "build/check"
 INSTALL = (SOURCES / "contrib/install.md").read_text()
 OTHER = 1000  # the first user of most hosts
+LOCAL = Path("/usr/local")
 SCRATCH = Path("/mnt")  # in our own mount namespace: a tmpfs, and nothing to clean up
 
 
@@ -47,16 +48,27 @@ class Owner(unittest.TestCase):
         self.assertGreater(len(members), 20)
         self.assertEqual({(one.uid, one.gid, one.uname, one.gname) for one in members}, {(0, 0, "root", "root")})
 
-    def test_unpacked_as_documented(self) -> None:
+    def test_unpacked_and_removed_as_documented(self) -> None:
         """Of a tarball that somebody else has packed, in another way."""
-        source, target = SCRATCH / "build/release", SCRATCH / "usr"
-        source.mkdir(parents=True)
-        target.mkdir()
+        mount("tmpfs", LOCAL)
+        self.addCleanup(subprocess.run, ["umount", LOCAL], check=True)
+        (LOCAL / "another").touch()
+        source = SCRATCH / "source"
+        source.mkdir()
         foreign = ["tar", f"--owner=:{OTHER}", f"--group=:{OTHER}", "-C", SOURCES, "-czf"]
-        subprocess.run([*foreign, source / "iptables_exporter-1.tar.gz", "contrib/install.md"], check=True)
-        unpack = re.search(r"^ +sudo (tar -C) /usr/local( .*)", INSTALL, re.MULTILINE)
-        subprocess.run(f"{unpack[1]} {target} {unpack[2]}", shell=True, cwd=SCRATCH, check=True)
-        self.assertEqual((target / "install.md").stat().st_uid, 0)
+        subprocess.run([*foreign, source / "iptables_exporter-1.tar.gz", "contrib/install.md", "contrib/systemd"], check=True)
+
+        def follow(command: str) -> set[Path]:
+            """The files that are there then."""
+            found = re.search(rf"^ +({command}.*)", INSTALL, re.MULTILINE)[1].replace("sudo ", "")
+            subprocess.run(found, shell=True, cwd=source, check=True)
+            return {path for path in LOCAL.rglob("*") if not path.is_dir()}
+
+        before = {LOCAL / "another"}
+        files = follow("sudo tar -C /usr/local") - before
+        self.assertGreater(len(files), 10)
+        self.assertEqual({path.stat().st_uid for path in files}, {0})
+        self.assertEqual(follow("tar -tf"), before, "removed, and nothing else")
 
 
 if __name__ == "__main__":
