@@ -13,7 +13,7 @@
 #include "base/signals.h"
 #include "base/text.h"
 #include "collect/collector.h"
-#include "dump/save_parser.h"
+#include "dump/dump_parser.h"
 
 namespace iptables_exporter {
 namespace {
@@ -30,7 +30,7 @@ std::optional<Ruleset> read_until(Clock::time_point deadline, const std::string&
   HeldSignals held_signals;
   std::vector<pollfd> polled = {{file ? file.get() : STDIN_FILENO, POLLIN, 0}};
   std::vector<char> buffer(64 << 10);
-  SaveParser parser(sink);
+  DumpParser parser(sink);
   while (held_signals.poll_until(polled, deadline)) {
     if (polled[0].revents == 0) continue;
     const ssize_t count = ::read(polled[0].fd, buffer.data(), buffer.size());

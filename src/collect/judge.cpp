@@ -233,7 +233,9 @@ std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool al
     if (kernel_has_none(collections[i].source, attempts[i].backend, host)) continue;
     std::string why = failures[i];
     if (why.empty()) {
-      why = fmt::format("{}: no tables (--allow-empty makes that a success)", collections[i].name);
+      why =
+          fmt::format("{}: no tables; no counters are written (--allow-empty makes that a success)",
+                      collections[i].name);
     }
     for (const std::string& warning : collections[i].warnings) why += "; " + warning;
     for (const std::string& line : messages_of_tables({collections[i]})) why += "; " + line;

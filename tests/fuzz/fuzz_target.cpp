@@ -22,7 +22,7 @@
 #include "base/text.h"
 #include "collect/ip_sets.h"
 #include "collect/kernel_tables.h"
-#include "dump/save_parser.h"
+#include "dump/dump_parser.h"
 #include "exposition_reader.h"
 #include "fuzz_input.h"
 #include "metrics/exposition.h"

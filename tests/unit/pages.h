@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "dump/save_parser.h"
+#include "dump/dump_parser.h"
 #include "metrics/exposition.h"
 #include "metrics/metrics.h"
 #include "metrics/rule_series.h"
@@ -34,7 +34,7 @@ class KeptRules : public RuleSink {
 
 /// Feeds the dump in pieces of `piece` bytes. Throws ParseError.
 inline Ruleset parse(std::string_view dump, std::size_t piece, RuleSink& sink) {
-  SaveParser parser(sink);
+  DumpParser parser(sink);
   for (std::string_view rest = dump; !rest.empty();) {
     const std::string_view head = rest.substr(0, piece);
     parser.feed(head);

@@ -438,7 +438,8 @@ TEST_CASE("no tables in any source") {
     CHECK(!failed.ruleset);
     CHECK(failed.warnings.empty());
     CHECK(failed.error ==
-          fmt::format("iptables-nft-save: no tables (--allow-empty makes that a success); "
+          fmt::format("iptables-nft-save: no tables; no counters are written (--allow-empty makes "
+                      "that a success); "
                       "iptables-nft-save: look out{}",
                       tables
                           ? "; nft tables that are not counted (nft list ruleset): inet a, ip own"

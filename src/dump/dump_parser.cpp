@@ -1,4 +1,4 @@
-#include "dump/save_parser.h"
+#include "dump/dump_parser.h"
 
 #include <fmt/format.h>
 
@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "dump/dump_lines.h"
 #include "dump/rule_words.h"
-#include "dump/save_lines.h"
 
 namespace iptables_exporter {
 namespace {
@@ -22,7 +22,7 @@ bool is_rule_text(std::string_view text) {
 
 }  // namespace
 
-void SaveParser::feed(std::string_view bytes) {
+void DumpParser::feed(std::string_view bytes) {
   dump_bytes_ += bytes.size();
   if (dump_bytes_ > max_dump_bytes) {
     throw ParseError(fmt::format("the dump is larger than {} MiB", max_dump_bytes >> 20));
@@ -31,7 +31,7 @@ void SaveParser::feed(std::string_view bytes) {
   if (unparsed_.size() >= parse_at_) parse_lines();
 }
 
-void SaveParser::parse_lines() {
+void DumpParser::parse_lines() {
   std::string_view rest = unparsed_;
   while (!rest.empty()) {
     const std::string_view longest = rest.substr(0, max_line_bytes + 1);
@@ -49,7 +49,7 @@ void SaveParser::parse_lines() {
   parse_at_ = 2 * unparsed_.size();
 }
 
-Ruleset SaveParser::finish() {
+Ruleset DumpParser::finish() {
   parse_lines();
   if (!unparsed_.empty()) refuse("the dump is cut off in the middle of a line", unparsed_);
   if (table_line_number_ != 0) {
@@ -67,7 +67,7 @@ Ruleset SaveParser::finish() {
 }
 
 /// Parses the line that `bytes` begin with. Returns its length, or npos if its end has not come.
-std::size_t SaveParser::parse_line(std::string_view bytes) {
+std::size_t DumpParser::parse_line(std::string_view bytes) {
   const std::size_t newline = bytes.find('\n');
   if (newline == bytes.npos) return newline;
   const std::string_view line = bytes.substr(0, newline);
@@ -95,7 +95,7 @@ std::size_t SaveParser::parse_line(std::string_view bytes) {
   return newline;
 }
 
-void SaveParser::parse_table(std::string_view line) {
+void DumpParser::parse_table(std::string_view line) {
   const std::string_view name = line.substr(1);
   if (table_line_number_ != 0) refuse("expected COMMIT before the next table", line);
   if (name.empty() || name.find(' ') != std::string_view::npos) {
@@ -112,7 +112,7 @@ void SaveParser::parse_table(std::string_view line) {
   current_chain_.reset();
 }
 
-void SaveParser::parse_chain(std::string_view line) {
+void DumpParser::parse_chain(std::string_view line) {
   if (table_line_number_ == 0) refuse("expected *TABLE before the first chain", line);
   if (current_chain_) refuse("expected all chains of a table before its rules", line);
   const std::optional<ChainLine> chain = read_chain(line);
@@ -135,7 +135,7 @@ void SaveParser::parse_chain(std::string_view line) {
 }
 
 /// `line` is what `bytes` begin with, to the first newline, which need not end the rule.
-std::size_t SaveParser::parse_rule(std::string_view bytes, std::string_view line) {
+std::size_t DumpParser::parse_rule(std::string_view bytes, std::string_view line) {
   std::string_view text = line;
   const std::optional<Counters> counters = consume_counters(text);
   if (!counters) refuse("expected [packets:bytes], each at most 2^64-1", line);
@@ -166,7 +166,7 @@ std::size_t SaveParser::parse_rule(std::string_view bytes, std::string_view line
 }
 
 /// The index of the chain that the rule is of; `rest` is what follows "-A ".
-std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view rest) const {
+std::size_t DumpParser::chain_of_rule(std::string_view line, std::string_view rest) const {
   const std::vector<Chain>& chains = ruleset_.tables.back().chains;
   std::size_t end = rest.find(' ');
   if (current_chain_ && !has_chain_with_space_ &&
@@ -191,7 +191,7 @@ std::size_t SaveParser::chain_of_rule(std::string_view line, std::string_view re
 
 /// What a chain's name that holds newlines leaves of itself in the last of its lines. The lines
 /// before may have been forged.
-void SaveParser::refuse_end_of_chain(std::string_view line) const {
+void DumpParser::refuse_end_of_chain(std::string_view line) const {
   if (table_line_number_ != 0 && line.back() == ']' && read_chain(line)) {
     refuse(line.front() == '#' ? "this comment could be the end of a chain's name with a newline; "
                                  "delete the line if it is a comment"
@@ -202,7 +202,7 @@ void SaveParser::refuse_end_of_chain(std::string_view line) const {
 
 /// A chain's name can open quotes, which then hide its own end and the rules behind it. So a
 /// comment that holds such a line is refused, too.
-void SaveParser::refuse_ends_of_chains(std::string_view rule) const {
+void DumpParser::refuse_ends_of_chains(std::string_view rule) const {
   for (std::size_t end = 0; (end = rule.find('\n')) != rule.npos; rule.remove_prefix(end + 1)) {
     const std::string line = fmt::format(":{}", rule.substr(0, end));  // it may be " - [0:0]" alone
     const std::optional<ChainLine> chain = read_chain(line);
@@ -212,16 +212,16 @@ void SaveParser::refuse_ends_of_chains(std::string_view rule) const {
   }
 }
 
-void SaveParser::refuse_nul(std::string_view line) const {
+void DumpParser::refuse_nul(std::string_view line) const {
   if (line.find('\0') != line.npos) refuse("the line has a NUL byte, and no dump has one", line);
 }
 
-void SaveParser::parse_commit(std::string_view line) {
+void DumpParser::parse_commit(std::string_view line) {
   if (table_line_number_ == 0) refuse("expected *TABLE before COMMIT", line);
   table_line_number_ = 0;
 }
 
-void SaveParser::parse_comment(std::string_view line) {
+void DumpParser::parse_comment(std::string_view line) {
   refuse_end_of_chain(line);
   if (const auto table = read_incompatible_table(line)) {
     ruleset_.incompatible_tables.emplace_back(*table);
@@ -234,7 +234,7 @@ void SaveParser::parse_comment(std::string_view line) {
   }
 }
 
-void SaveParser::refuse(std::string_view problem, std::string_view line) const {
+void DumpParser::refuse(std::string_view problem, std::string_view line) const {
   throw ParseError(
       fmt::format("line {}: {}: {}", line_number_, problem, printable(line, max_shown_bytes)));
 }

@@ -1,4 +1,4 @@
-#include "dump/save_lines.h"
+#include "dump/dump_lines.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "dump/save_parser.h"
+#include "dump/dump_parser.h"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -322,7 +322,7 @@ TEST_CASE("parsing takes time in proportion to the dump") {
 TEST_CASE("a dump has its bounds") {
   SUBCASE("bytes, of comments too") {
     KeptRules kept;
-    SaveParser parser(kept);
+    DumpParser parser(kept);
     const std::string piece = "#" + std::string((1 << 20) - 2, 'x') + "\n";
     for (int i = 0; i < 256; ++i) parser.feed(piece);
     CHECK_THROWS_WITH_AS(parser.feed("\n"), "the dump is larger than 256 MiB", ParseError);
@@ -336,7 +336,7 @@ TEST_CASE("a dump has its bounds") {
 
 TEST_CASE("a line without end is refused before it fills the memory") {
   KeptRules kept;
-  SaveParser parser(kept);
+  DumpParser parser(kept);
   const std::string piece(100'000, 'x');
   std::string error;
   for (int i = 0; i < 100 && error.empty(); ++i) {
@@ -351,7 +351,7 @@ TEST_CASE("a line without end is refused before it fills the memory") {
 }
 
 TEST_CASE("the longest line") {
-  const std::string longest = "#" + std::string(SaveParser::max_line_bytes - 1, 'x');
+  const std::string longest = "#" + std::string(DumpParser::max_line_bytes - 1, 'x');
   CHECK(error_of(longest + "\n") == "");
   CHECK(
       error_of(longest + "x\n").starts_with("line 1: the line is longer than 1048576 bytes: #xxx"));
@@ -396,11 +396,11 @@ TEST_CASE("a dump of many lines in pieces of another length") {
 
 TEST_CASE("a rule is handed on when its line has ended, and a new parser begins anew") {
   KeptRules kept;
-  SaveParser parser(kept);
+  DumpParser parser(kept);
   parser.feed("*f\n:I - [0:0]\n[1:2] -A I -j X\n[3:4] -A I -j");
   REQUIRE(kept.rules.size() == 1);
   CHECK(kept.rules[0].text == "-j X");
-  const SaveParser next(kept);
+  const DumpParser next(kept);
   CHECK(kept.rules.empty());
 }
 

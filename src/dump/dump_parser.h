@@ -49,14 +49,14 @@ class ParseError : public std::runtime_error {
 ///
 /// Memory: the longest line, and the names of tables and chains. A dump beyond the limits here is
 /// refused.
-class SaveParser {
+class DumpParser {
  public:
   static constexpr std::size_t max_dump_bytes = 256 << 20;
   static constexpr std::size_t max_lines = 4'000'000;
   static constexpr std::size_t max_line_bytes = 1 << 20;
   static constexpr std::size_t max_name_bytes = 255;  // NFT_NAME_MAXLEN, without its NUL
 
-  explicit SaveParser(RuleSink& sink) : sink_(&sink) { sink.begin(); }
+  explicit DumpParser(RuleSink& sink) : sink_(&sink) { sink.begin(); }
 
   /// Takes the next bytes of the dump. Throws ParseError; the error can come with a later call.
   /// After an error, do not use the parser again.
