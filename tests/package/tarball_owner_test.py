@@ -55,8 +55,9 @@ class Owner(unittest.TestCase):
         (LOCAL / "another").touch()
         source = SCRATCH / "source"
         source.mkdir()
-        foreign = ["tar", f"--owner=:{OTHER}", f"--group=:{OTHER}", "-C", SOURCES, "-czf"]
-        subprocess.run([*foreign, source / "iptables_exporter-1.tar.gz", "contrib/install.md", "contrib/systemd"], check=True)
+        foreign = ["tar", f"--owner=:{OTHER}", f"--group=:{OTHER}", "-C", SOURCES]
+        foreign += ["-czf", source / "iptables_exporter-1.tar.gz", "contrib/install.md", "contrib/systemd"]
+        subprocess.run(foreign, check=True)
 
         def follow(command: str) -> set[Path]:
             """The files that are there then."""
