@@ -16,20 +16,16 @@ namespace iptables_exporter {
 namespace {
 
 /// What the command wrote to stderr, one line an element.
-std::vector<std::string> lines_of(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    if (!line.empty()) lines.emplace_back(line);
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-  }
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines = split(text, '\n');
+  std::erase(lines, "");
   return lines;
 }
 
 void warn_of_stderr(Collection& collection, std::string_view text) {
-  for (const std::string& line : lines_of(text)) {
+  for (const std::string_view line : lines_of(text)) {
     // The kernel tells us, and whether there is anything in them.
-    if (line.find("legacy tables present") != std::string::npos) continue;
+    if (line.find("legacy tables present") != line.npos) continue;
     collection.warnings.push_back(fmt::format("{}: {}", collection.name, line));
   }
 }
@@ -155,11 +151,6 @@ void fail(Collection& collection, std::string why) {
   collection.warnings.clear();
 }
 
-bool shows_nothing(const Collection& collection) {
-  return collection.ruleset && collection.ruleset->tables.empty() &&
-         collection.ruleset->incompatible_tables.empty();
-}
-
 /// Whether the kernel was asked, and has no table that the source's command would show.
 bool kernel_has_none(const Source& source, std::optional<Backend> backend, const Host& host) {
   using namespace std::string_view_literals;
@@ -226,7 +217,7 @@ std::vector<Collection> judge(Evidence evidence, const TimeLimit& limit, bool al
   }
   compare_with_kernel(collections, host);
 
-  if (allow_empty || !std::all_of(collections.begin(), collections.end(), shows_nothing)) {
+  if (allow_empty || !std::ranges::all_of(collections, &Collection::shows_nothing)) {
     return collections;
   }
   for (std::size_t i = 0; i < collections.size(); ++i) {

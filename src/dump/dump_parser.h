@@ -9,7 +9,6 @@
 #include <string>
 #include <string_view>
 
-#include "model/rule_sink.h"
 #include "model/ruleset.h"
 
 namespace iptables_exporter {

@@ -16,10 +16,7 @@ namespace iptables_exporter {
 namespace {
 
 constexpr std::string_view spaces = " \t\n\r";
-
-bool is_label_name(std::string_view name) {
-  return re2::RE2::FullMatch({name.data(), name.size()}, "[A-Za-z_][A-Za-z0-9_]*");
-}
+constexpr const char* label_name = "([A-Za-z_][A-Za-z0-9_]*)";
 
 /// `position`: of the pattern in the expression, for the message. If `is_literal`, its bytes stand
 /// there as they are, and what is wrong in it can be pointed at.
@@ -85,7 +82,7 @@ class SelectorParser {
  private:
   Matcher matcher() {
     std::string name;
-    if (!take("([A-Za-z_][A-Za-z0-9_]*)", &name)) throw_expected("a label name or }");
+    if (!take(label_name, &name)) throw_expected("a label name or }");
     const Label& label = known_label(name, labels_, position_ - name.size());
     std::string comparison;
     if (!take("(=~|!~|!=|=)", &comparison)) throw_expected("=, !=, =~ or !~");
@@ -161,14 +158,10 @@ Selector parse_selector(std::string_view text, const std::vector<Label>& labels)
 }
 
 std::vector<std::string_view> list_items(std::string_view text) {
-  std::vector<std::string_view> items;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    std::string_view item = text.substr(begin, end - begin);
+  std::vector<std::string_view> items = split(text, ',');
+  for (std::string_view& item : items) {
     item.remove_prefix(std::min(item.find_first_not_of(spaces), item.size()));
     item = item.substr(0, item.find_last_not_of(spaces) + 1);
-    items.push_back(item);
-    begin = end + 1;
   }
   return items;
 }
@@ -192,7 +185,9 @@ Label parse_label(std::string_view text, const std::vector<Label>& labels) {
                                                         "family", "backend",  "netns"};
   const std::size_t equals = text.find('=');
   const std::string_view name = text.substr(0, equals);
-  if (!is_label_name(name)) throw ExpressionError("expected NAME=REGEX with a label name", 0);
+  if (!re2::RE2::FullMatch({name.data(), name.size()}, label_name)) {
+    throw ExpressionError("expected NAME=REGEX with a label name", 0);
+  }
   if (equals == std::string_view::npos)
     throw ExpressionError("expected = and a regex", text.size());
   if (name.starts_with("__") ||

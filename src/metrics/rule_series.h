@@ -7,7 +7,6 @@
 
 #include "metrics/selector.h"
 #include "metrics/series.h"
-#include "model/rule_sink.h"
 #include "model/ruleset.h"
 #include "model/source.h"
 

@@ -7,7 +7,6 @@
 #include <ostream>
 #include <string>
 
-#include "model/rule_sink.h"
 #include "model/ruleset.h"
 
 namespace iptables_exporter {

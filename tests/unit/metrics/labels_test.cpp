@@ -12,7 +12,6 @@
 #include "base/text.h"
 #include "dump/rule_words.h"
 #include "metrics/expressions.h"
-#include "model/rule_sink.h"
 #include "model/ruleset.h"
 
 namespace iptables_exporter {
