@@ -47,8 +47,11 @@ class NodeExporter(ServedCase):
         before = self.served()
         self.assertIn("iptables_rule_packets_total", before)
 
-        self.network.run("nft", "flush", "ruleset")
-        failed = self.network.export("-o", self.target, path=self.path)
+        failing = self.directory / "failing/iptables-save"
+        failing.parent.mkdir()
+        failing.write_text("#!/bin/sh\nexit 4\n")
+        failing.chmod(0o755)
+        failed = self.network.export("-o", self.target, path=f"{failing.parent}:/usr/bin:/bin")
         self.assertEqual(failed.status, 1, failed)
         after = self.served()
         self.assertEqual(value(after, "iptables_scrape_success"), "0")

@@ -27,6 +27,8 @@ def pack(version: str | None = None) -> Path:
     """Anew from the build, or as another version."""
     target = directory / f"packed-{version}"
     subprocess.run(["cmake", "--preset", "check-rpm"], cwd=SOURCES, check=True, stdout=subprocess.DEVNULL)
+    # The build may have made another package since, whose man page names other files.
+    subprocess.run(["cmake", "--build", build], check=True, stdout=subprocess.DEVNULL)
     as_version = ["-R", version] if version else []
     subprocess.run(["cpack", "--config", build / "CPackConfig.cmake", "-B", target, *as_version],
                    cwd=build, check=True, capture_output=True)
