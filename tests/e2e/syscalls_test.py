@@ -41,7 +41,7 @@ FAILURES = {
 # not tell is not known, and what the page that stands does not tell neither.
 DISPENSABLE = re.compile(
     r"(brk|fcntl|flock|getdents64|geteuid|munmap|prctl|prlimit64|readlink|rt_sigaction|rt_sigprocmask)\("
-    r'|access\("/proc/self/net/'
+    r'|access\("/(proc/self/net|sys/module)/'
     r"|poll\(\[\{fd=2,|(connect|getsockopt|recvfrom|sendto|setsockopt|socket)\("
     r'|newfstatat\(\d|fstat\(|openat\((\d+, "\."|\d+, "ip6?_tables_names"|AT_FDCWD, "/proc/)'
     r'|inotify_add_watch\(|access\("(/var)?/run/xtables\.lock"'  # of the file: the directory will do
