@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
+import unittest.mock
 from pathlib import Path
 
 import support
@@ -40,6 +42,9 @@ class SavedCase(ExporterTestCase):
     backend = "nft"
 
     def setUp(self) -> None:
+        # What loads has a /tmp of its own.
+        self.enterContext(mounted(Path("/srv"), "-t", "tmpfs", "none"))
+        self.enterContext(unittest.mock.patch.object(tempfile, "tempdir", "/srv"))
         super().setUp()
         self.network = self.enterContext(Network(self.backend))
         self.copy("/etc")

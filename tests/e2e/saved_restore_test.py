@@ -35,6 +35,18 @@ class Restore(SavedCase):
         self.assertEqual((self.directory / "loads").read_text(), "\n\n")
         self.rehearse_saying("at boot: one\\ntwo\\0101", RESTORE="printf '%s' 'one\\ntwo\\0101'; exit 3")
 
+    def test_status_of_a_command_that_is_not_found(self) -> None:
+        """RESTORE itself is there: what it has loaded stays, as after any other status."""
+        for status in ("126", "127"):
+            with self.subTest(status):
+                self.command("firewall", f"{LOADS}; exit {status}")
+                self.rehearse_saying(f"RESTORE ended with status {status}", RESTORE="firewall start")
+                self.assertEqual(self.differing(), set())
+                self.rehearse_saying(f"RESTORE ended with status {status}", RESTORE=f"{self.bin}/firewall")
+
+    def test_loopback_is_up(self) -> None:
+        self.rehearse(RESTORE=f"ip link show lo | grep -q LOOPBACK,UP && {LOADS}")
+
 
 if __name__ == "__main__":
     main(private_namespaces, netfilter)

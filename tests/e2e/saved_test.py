@@ -106,6 +106,12 @@ class Nft(SavedCase):
         self.rehearse_saying("/etc/iptables/rules.v4 is a directory")
         self.assertEqual(self.differing(), {"filter"})
 
+    def test_directory_that_is_nobodys_file(self) -> None:
+        for name in ("iptables/backup/rules.v4", "sysconfig/iptables/old"):
+            self.etc(name, "")
+        self.rehearse()
+        self.assertEqual(self.differing(), set())
+
     def test_whatever_is_wrong_is_one_printable_line(self) -> None:
         self.plugins.joinpath("15-ip4tables").write_text("#!/bin/sh\nprintf '\\033[31mx\\n\\n\\377y\\n'; seq 100000; exit 1\n")
         self.rehearse_saying("status", "100000")
@@ -142,6 +148,29 @@ class Nft(SavedCase):
                 self.assertEqual(self.differing(), set())
                 file.unlink()
                 self.rehearse_saying("No such file", f"/etc/{name}" if "sysconfig" in name else "/etc/sysconfig/iptables")
+
+    def test_services_of_openrc(self) -> None:
+        """Alpine's and Gentoo's, which save both families in places of their own."""
+        self.copy("/var/lib")
+        files = (("iptables", "/etc/iptables/rules-save"), ("ip6tables", "/etc/iptables/rules6-save"),
+                 ("iptables", "/var/lib/iptables/rules-save"), ("ip6tables", "/var/lib/ip6tables/rules-save"))  # fmt: skip
+        for service, file in files:
+            with self.subTest(file):
+                subprocess.run("rm -rf /etc/iptables /var/lib/ip*tables /etc/sysconfig/ip*tables /etc/rc2.d/* /etc/runlevels", shell=True, check=True)
+                self.etc(f"runlevels/default/{service}", "")
+                path = self.etc(file, "*filter\n:INPUT DROP [0:0]\nCOMMIT\n")
+                family = {"iptables": "ipv4", "ip6tables": "ipv6"}[service]
+                self.rehearse()
+                self.assertEqual(self.policy(family), "DROP")
+                path.write_text("*filter\nCOMMIT\n")
+                self.rehearse()
+                self.assertEqual(self.policy(family), "ACCEPT")
+
+    def policy(self, family: str) -> str:
+        """Of INPUT after a reboot."""
+        [policy] = {dict(labels)["policy"] for labels in self.saved("policy")
+                    if {("chain", "INPUT"), ("table", "filter"), ("family", family)} <= set(labels)}  # fmt: skip
+        return policy
 
     def test_sets_of_ipset_service(self) -> None:
         """Red Hat's, which loads before iptables."""

@@ -41,9 +41,14 @@ class Host(SavedCase):
     def test_a_command_that_changes_all_that_it_can(self) -> None:
         changes = ("iptables -F", "iptables-legacy -P INPUT DROP", "ipset create x hash:ip", "nft flush ruleset",
                    "sysctl -w net.ipv4.ip_forward=1", "ip link set lo down",
-                   "! echo 0 >/proc/sys/kernel/printk")  # fmt: skip
+                   "! echo 0 >/proc/sys/kernel/printk", "! touch /mine", "touch /tmp/mine /var/tmp/mine",
+                   '! find /proc /sys -path "/proc/[0-9]*" -prune -o -path /proc/sys/net -prune -o -type f -writable -print | grep .')  # fmt: skip
         self.rehearse(RESTORE=" && ".join(changes))
         self.assertIn('backend="legacy",chain="INPUT",family="ipv4",policy="DROP"', self.page.read_text())
+        self.assertFalse(Path("/tmp/mine").exists() or Path("/var/tmp/mine").exists())
+
+    def test_interfaces_are_those_of_the_namespace(self) -> None:
+        self.rehearse(RESTORE="ip link set lo mtu 1234 && [ $(cat /sys/class/net/lo/mtu) = 1234 ]")
 
     def test_a_namespace_that_is_none(self) -> None:
         """PrivateNetwork= of systemd is left out without a word where it cannot be had, and so it is here."""
@@ -62,6 +67,15 @@ class Host(SavedCase):
 
     def test_unshare_is_refused(self) -> None:
         self.assert_nobody_knows("there are no namespaces to load into: unshare", "Operation not permitted", before=NO_SYS_ADMIN)
+
+    def test_the_second_unshare_is_refused(self) -> None:
+        """As where the number of namespaces is limited: the old page does not stand."""
+        self.rehearse()
+        self.rules.write_text(SAVED + "# changed\n")
+        self.command("unshare", 'case "$*" in *--rehearse*) echo refused >&2; exit 1 ;; *) exec /usr/bin/unshare "$@" ;; esac')
+        failed = self.look()
+        self.assertEqual((failed.returncode, failed.stderr), (1, "refused\n"))
+        self.assertEqual(self.page.read_text(), "")
 
     def test_mounts_are_refused(self) -> None:
         """So that what loads could get to systemd: then nothing is loaded."""
@@ -145,6 +159,8 @@ class Traps(SavedCase):
                 refused = self.look()
                 self.assertEqual(refused.returncode, 1)
                 self.assert_one_line(refused.stderr, f"others than root may write into {self.page.parent}")
+                stop = [self.script, "--stopped", self.page]
+                subprocess.run(stop, env={**os.environ, "SERVICE_RESULT": "exit-code"}, check=True)
                 self.assertEqual(victim.read_text(), "as it was")
 
     def test_wrong_usage(self) -> None:

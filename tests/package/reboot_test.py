@@ -189,6 +189,17 @@ class Reboot(unittest.TestCase):
         self.set_restore('RESTORE="/nosuch/firewall start"')
         self.assert_fails("RESTORE cannot be run", "/nosuch/firewall")
 
+    def test_08_words_of_the_shell(self) -> None:
+        """Where the script itself cannot go on, the journal says why."""
+        self.set_restore("")
+        self.look()
+        lock = str(Path(PAGE).parent / "lock")
+        self.machine.run(f"rm {lock}; mkdir {lock}")
+        self.assertNotEqual(self.machine.run(f"systemctl start {SERVICE}", check=False).returncode, 0)
+        self.assertIn("Is a directory", "".join(self.journal()))
+        self.assertEqual(self.machine.output(f"cat {PAGE}"), "")
+        self.machine.run(f"rmdir {lock}")
+
     def test_08_unshare_is_refused(self) -> None:
         self.set_restore("")
         drop_in(self.machine, SERVICE, "[Service]\nRestrictNamespaces=yes\n")
