@@ -29,6 +29,7 @@ from time import perf_counter
 
 SCRATCH = Path("/mnt")  # a tmpfs, in this run's own mount namespace
 OUTPUT = SCRATCH / "iptables.prom"
+SAVED = Path(__file__).resolve().parents[2] / "contrib/systemd/iptables_exporter-saved"
 NOISE = 1.1  # ratios within one run differ by this much from run to run
 
 # What people use today. It neither decodes quotes nor sums equal rules, and knows no failure.
@@ -167,6 +168,28 @@ def beside_sets(program: str, table: Table) -> None:
         table.against(f"wall, a set of 100,000 entries{what}, over an empty one", costs, budget)
 
 
+def rehearsal(program: str, table: Table) -> None:
+    """What a boot would load is loaded, read and hashed, over one restore and one save."""
+    script = SCRATCH / "prefix/libexec/iptables_exporter-saved"
+    for source, target in ((program, SCRATCH / "prefix/bin/iptables_exporter"), (SAVED, script)):
+        target.parent.mkdir(parents=True)
+        shutil.copy2(source, target)
+    saved = SCRATCH / "saved"
+    saved.write_text("".join(f"{line}\n" for line in rules(20_000, 20)))
+    metrics_file = Path("/run/iptables_exporter-saved/iptables_saved.prom")
+    look = (script, metrics_file, "--family", "ipv4,ipv6", "--backend", "legacy,nft")
+    for backend in ("nft", "legacy"):
+        run(f"iptables-{backend}", "-S")  # a table that the host has
+        os.environ["RESTORE"] = f"iptables-{backend}-restore --counters {saved}"
+        ours = ("sh", "-c", f"rm -f {metrics_file}; exec {' '.join(map(str, look))}")
+        floor = ("unshare", "--net", "sh", "-c", f"$RESTORE; iptables-{backend}-save -c")
+        costs = pairs(ours, floor, 21)
+        if b'chain="chain-0007"' not in metrics_file.read_bytes():
+            sys.exit("nothing was rehearsed")
+        table.against(f"wall, 20,000 rules rehearsed, {backend}, over one restore and one save", costs, 1.3)
+        table.against("the same, CPU", costs, 1.3, "cpu")
+
+
 def from_a_file(program: str, table: Table) -> None:
     dumps = {"100k": (100_000, 100), "1m": (1_000_000, 1000), "1m, 20,000 chains": (1_000_000, 20_000)}
     # Line by line: a spawned process starts with the peak memory of this one.
@@ -209,7 +232,7 @@ def main() -> None:
     print(f"{datetime.date.today()}, {os.cpu_count()} cores, Linux {platform.release()}, {version}\n")
     program = os.path.abspath(sys.argv[1])
     table = Table()
-    for measure in (against_the_floor, side_by_side, beside_sets, from_a_file):
+    for measure in (against_the_floor, side_by_side, beside_sets, rehearsal, from_a_file):
         measure(program, table)
     sys.exit(table.missed)
 
