@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/signals.h"
-#include "model/collection.h"
+#include "model/ip_set.h"
 
 namespace iptables_exporter {
 

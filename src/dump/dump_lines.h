@@ -3,7 +3,8 @@
 #include <optional>
 #include <string_view>
 
-#include "model/ruleset.h"
+#include "model/counters.h"
+#include "model/source.h"
 
 namespace iptables_exporter {
 

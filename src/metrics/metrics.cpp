@@ -5,6 +5,8 @@
 
 #include "dump/ruleset_hash.h"
 #include "metrics/exposition.h"
+#include "metrics/rule_series.h"
+#include "model/collection.h"
 
 namespace iptables_exporter {
 namespace {

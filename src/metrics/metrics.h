@@ -5,11 +5,13 @@
 #include <string_view>
 #include <vector>
 
-#include "metrics/rule_series.h"
 #include "metrics/series.h"
-#include "model/collection.h"
+#include "model/counters.h"
 
 namespace iptables_exporter {
+
+struct Collection;
+class RuleSeries;
 
 /// A gauge NAME, or two counters NAME_bytes_total and NAME_packets_total that have their series in
 /// common. One without series is not written.
