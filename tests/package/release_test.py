@@ -2,7 +2,7 @@
 
 Usage: release_test.py DIRECTORY OTHER [unittest's arguments]
 
-In OTHER are packages for amd64, made in another directory, as tests/run leaves them in build/check.
+In OTHER are packages for amd64, made in another directory, as tests/run leaves them in build/release.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 from machine import isolate, mount
 
 SOURCES = Path(__file__).resolve().parents[2]
-BUILD = SOURCES / "build/check"
+BUILD = SOURCES / "build/release"
 INSTALL = (SOURCES / "contrib/install.md").read_text()
 OTHER = 1000  # the first user of most hosts
 LOCAL = Path("/usr/local")
