@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from oracle import labels
 from support import ExporterTestCase, Network, Run, main, netfilter, no_sanitizer, syscall_injection, unshown, value
 
@@ -35,6 +37,14 @@ class NfTablesThatChange(ExporterTestCase):
         for arguments in ((), ("--timeout", "0.5")):
             run = self.export("error=EINTR", *arguments)
             self.assertEqual((run.status, unshown(run.metrics, "nft")), (0, {}), run)
+
+    def test_an_answer_is_waited_for_until_the_deadline(self) -> None:
+        trace = self.directory / "trace"
+        before = ("strace", f"-o{trace}", "-etrace=setsockopt", "--")
+        self.assertEqual(self.network.export("--backend", "nft", "--timeout", "3", before=before).status, 0)
+        limits = re.findall(r'SO_RCVTIMEO\w*, "(.)(.{7})', trace.read_text().replace("\\", ""))
+        self.assertTrue(limits)
+        self.assertLessEqual(set(limits), {(seconds, "0" * 7) for seconds in "012"}, "seconds: 3 at most")
 
     def test_for_ever_with_a_rule_that_spans_lines(self) -> None:
         """A chain's name that holds a blank and a quote makes such a rule of all that follow."""

@@ -185,6 +185,11 @@ class Scripted(ScriptedCase):
         self.assert_protected(run, True)
         self.assertEqual((self.packets(run), self.tries()), (PACKETS, 2))
 
+        path = self.command(f": <{LOCK}; show zeros", "show right")
+        run = self.run_on(path, variables={"XTABLES_LOCKFILE": ""})  # which iptables takes for none
+        self.assert_protected(run, True)
+        self.assertEqual((self.packets(run), self.tries()), (PACKETS, 2))
+
         LOCK.unlink()
         with mounted(Path("/var"), "-t", "tmpfs", "none"):
             Path("/var/run").mkdir()
