@@ -28,8 +28,9 @@ using KernelTables = std::optional<std::vector<KernelTable>>;
 /// where the answer does not end before the deadline. It takes CAP_NET_ADMIN.
 KernelTables nft_tables(Clock::time_point deadline);
 
-/// The kernel makes a table when something first looks at it.
-KernelTables legacy_tables(Family family);
+/// The kernel makes a table when something first looks at it. It tells policies only with all rules
+/// of a table: without them, `filters` is false of a table that filters by a policy alone.
+KernelTables legacy_tables(Family family, bool with_policies);
 
 /// Reads a datagram of what the kernel answers to a dump of all tables, then to one of all chains
 /// (NFT_MSG_NEWTABLE and NFT_MSG_NEWCHAIN of linux/netfilter/nf_tables.h), for the request of that
