@@ -29,7 +29,7 @@ using KernelTables = std::optional<std::vector<KernelTable>>;
 KernelTables nft_tables(Clock::time_point deadline);
 
 /// The kernel makes a table when something first looks at it. It tells policies only with all rules
-/// of a table: without them, `filters` is false of a table that filters by a policy alone.
+/// of a table: without them, `filters` is true of a table that may filter by a policy alone.
 KernelTables legacy_tables(Family family, bool with_policies);
 
 /// Reads a datagram of what the kernel answers to a dump of all tables, then to one of all chains

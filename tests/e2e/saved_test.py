@@ -206,7 +206,8 @@ class Nft(SavedCase):
         for state, differing in states.items():
             with self.subTest(state):
                 # As on Debian, where iptables and ip6tables are names of netfilter-persistent.
-                self.command("systemctl", f"{asked}; printf 'Id=%s\\nUnitFileState=%s\\n' netfilter-persistent.service {state}")
+                units = f"netfilter-persistent.service '{state}' ipset.service '' other.service enabled"
+                self.command("systemctl", f"{asked}; printf 'Id=%s\\nUnitFileState=%s\\n\\n' {units}")
                 self.rehearse()
                 self.assertEqual(self.differing(), differing)
         self.command("systemctl", "echo 'Failed to connect to bus' >&2; exit 1")

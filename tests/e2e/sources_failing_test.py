@@ -110,13 +110,20 @@ class OneOfSeveralFails(SourcesCase):
         self.assertEqual(self.last_success(), was)
 
     def test_legacy_tables_of_a_failed_source_are_hidden(self) -> None:
-        path = self.fake(IPV6_LEGACY, "exit 1")
-        run = self.network.export(*ALL, path=path)
-        self.assert_messages(run, f"warning: {LEGACY_WARNING}: ip6 filter, ip6 mangle")
-        self.assertEqual(
-            unshown(run.metrics, "legacy"),
-            {IPV4_LEGACY.series(): "0", IPV4_NFT.series(): "0", IPV6_NFT.series(): "2"},
-        )
+        # One filters by a policy alone, and one not at all.
+        self.network.run("ip6tables-legacy", "-t", "raw", "-P", "OUTPUT", "DROP")
+        self.network.run("ip6tables-legacy", "-t", "security", "-P", "OUTPUT", "ACCEPT")
+        for fails in ("exit 1", "show; exit 1", "exit 0"):
+            with self.subTest(fails):
+                run = self.network.export(*ALL, path=self.fake(IPV6_LEGACY, fails.replace("show", "ip6tables-legacy-save -c")))
+                message = run.err.decode()
+                self.assertIn(f"warning: {LEGACY_WARNING}: ip6 ", message)
+                for table, is_listed in (("filter", True), ("mangle", True), ("raw", True), ("security", False)):
+                    self.assertEqual(f"ip6 {table}" in message, is_listed, message)
+                self.assertEqual(
+                    unshown(run.metrics, "legacy"),
+                    {IPV4_LEGACY.series(): "0", IPV4_NFT.series(): "0", IPV6_NFT.series(): "3"},
+                )
 
 
 class BackendThatIsNotThere(SourcesCase):

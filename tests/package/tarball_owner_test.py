@@ -36,9 +36,9 @@ def packed(directory: Path, *before: str) -> Path:
 class Owner(unittest.TestCase):
     def test_whoever_packs_it(self) -> None:
         subprocess.run(["cmake", "--preset", "check-static"], cwd=SOURCES, check=True, stdout=subprocess.DEVNULL)
-        # That user, with the right to write into a build of root's, and (by the real user ID, which access(2)
-        # asks) to find one in /root.
-        ids = [f"--euid={OTHER}", f"--egid={OTHER}", "--clear-groups"]
+        # That user, with the right to write into a build of root's, and to find one in /root: access(2) leaves
+        # other users' capabilities out, but for these securebits.
+        ids = [f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups", "--securebits=+no_setuid_fixup"]
         as_other = ["setpriv", *ids, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         by_root, by_other = packed(SCRATCH / "root"), packed(SCRATCH / "other", *as_other)
         self.assertEqual(by_root.read_bytes(), by_other.read_bytes())
