@@ -63,6 +63,12 @@ def run(*command: str) -> Cost:
     return Cost(wall, usage.ru_utime, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
+def small_peak(*command: str) -> int:
+    """In bytes. GNU time's, for a process that this one starts begins with the peak of this one."""
+    done = subprocess.run(["time", "--format=%M", *command], capture_output=True, text=True, check=True)
+    return 1024 * int(done.stderr.splitlines()[-1])
+
+
 def pairs(a: tuple[str, ...], b: tuple[str, ...], count: int) -> list[tuple[Cost, Cost]]:
     run(*a), run(*b)
     return [(run(*a), run(*b)) for _ in range(count)]
@@ -175,7 +181,8 @@ def rehearsal(program: str, table: Table) -> None:
         target.parent.mkdir(parents=True)
         shutil.copy2(source, target)
     saved = SCRATCH / "saved"
-    saved.write_text("".join(f"{line}\n" for line in rules(20_000, 20)))
+    with saved.open("w") as file:
+        file.writelines(f"{line}\n" for line in rules(20_000, 20))
     metrics_file = Path("/run/iptables_exporter-saved/iptables_saved.prom")
     look = (script, metrics_file, "--family", "ipv4,ipv6", "--backend", "legacy,nft")
     for backend in ("nft", "legacy"):
@@ -192,7 +199,6 @@ def rehearsal(program: str, table: Table) -> None:
 
 def from_a_file(program: str, table: Table) -> None:
     dumps = {"100k": (100_000, 100), "1m": (1_000_000, 1000), "1m, 20,000 chains": (1_000_000, 20_000)}
-    # Line by line: a spawned process starts with the peak memory of this one.
     for name, (count, chains) in dumps.items():
         with (SCRATCH / name).open("w") as file:
             file.writelines(f"{line}\n" for line in rules(count, chains))
@@ -207,7 +213,7 @@ def from_a_file(program: str, table: Table) -> None:
                       pairs((*export, str(SCRATCH / name)), ("sh", "-c", script), 5), 0.8, "cpu")
         table.row(f"CPU over that of 100,000 rules, {name}", median_ratio(costs, lambda c: c.cpu), 15)
         selected = (*export, str(SCRATCH / name), "--select", '{dport=~".*22"}')
-        table.row(f"peak memory, one in a hundred rules selected, {name}", run(*selected).peak / 1e6, 16, unit=" MB")
+        table.row(f"peak memory, one in a hundred rules selected, {name}", small_peak(*selected) / 1e6, 16, unit=" MB")
         (SCRATCH / name).unlink()
     costs = pairs((*small, "--select", '{chain="chain-0007"}'), small, 21)
     table.row("CPU, 1 % of 100,000 rules selected, over all", median_ratio(costs, lambda c: c.cpu), 1)
