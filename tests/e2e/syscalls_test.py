@@ -38,7 +38,7 @@ FAILURES = {
 }
 # What can be done without: that these fail is nobody's business. A pipe is then smaller, leftovers
 # stay until another run, and that of a run without a lock may be taken for one; what the kernel does
-# not tell is not known, and what the page that stands does not tell neither.
+# not tell is not known, and what the page that stands does not tell is not known either.
 DISPENSABLE = re.compile(
     r"(brk|fcntl|flock|getdents64|geteuid|munmap|prctl|prlimit64|readlink|rt_sigaction|rt_sigprocmask)\("
     r'|access\("/(proc/self/net|sys/module)/'
