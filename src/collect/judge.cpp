@@ -38,26 +38,26 @@ const Table* table_that_spans_lines(const Ruleset& ruleset) {
   return found == ruleset.tables.end() ? nullptr : &*found;
 }
 
-/// Whether the kernel has each of these tables, with as many entries. It may have more by now.
-bool is_of_kernel(const std::vector<Table>& tables, const std::vector<KernelTable>& kernel) {
-  return std::all_of(tables.begin(), tables.end(), [&](const Table& table) {
+/// A table that the kernel does not have, or of legacy ones, has with another number of entries: a
+/// chain's name may have moved or hidden rules. The kernel may have more tables by now. If it has
+/// none, there is no such name, and the command reads something else. Or nullptr.
+const Table* table_that_contradicts_kernel(const Attempt& attempt) {
+  const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
+  const std::optional<Backend> backend = backend_of(attempt);
+  if (!ruleset || !backend || !attempt.kernel || attempt.kernel->empty()) return nullptr;
+  const std::string_view family = facts_of(family_of(attempt.collection.source)).nft_name;
+  const auto is_in_kernel = [&](const Table& table) {
     std::size_t entries = 1;
     for (const Chain& chain : table.chains) {
       entries += (chain.policy.empty() ? 2 : 1) + chain.rules;
     }
-    return std::any_of(kernel.begin(), kernel.end(), [&](const KernelTable& other) {
-      return other.name == table.name && other.entries == entries;
+    return std::ranges::any_of(*attempt.kernel, [&](const KernelTable& other) {
+      return other.family == family && other.name == table.name &&
+             (backend == Backend::nft || other.entries == entries);
     });
-  });
-}
-
-/// Whether a chain's name may have moved or hidden rules. If the kernel has no legacy table, there
-/// is no such name, and the command reads something else.
-bool contradicts_kernel(const Attempt& attempt) {
-  const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
-  return ruleset && (attempt.backend ? attempt.backend : ruleset->backend) == Backend::legacy &&
-         attempt.legacy && !attempt.legacy->empty() &&
-         !is_of_kernel(ruleset->tables, *attempt.legacy);
+  };
+  const auto found = std::ranges::find_if_not(ruleset->tables, is_in_kernel);
+  return found == ruleset->tables.end() ? nullptr : &*found;
 }
 
 bool any_filters(const KernelTables& tables) {
@@ -69,7 +69,7 @@ constexpr std::string_view no_counters = "; no counters are written";
 
 /// Why the source failed, what that means and what to do; empty if it did not fail.
 std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit& limit) {
-  const auto& [collection, path, backend, result, parse_error, watched, legacy, is_repeated] =
+  const auto& [collection, path, backend, result, parse_error, watched, kernel, is_repeated] =
       attempt;
   const bool is_late = !result.status && result.failure.empty();
   // What was killed is known by the read before it.
@@ -111,9 +111,9 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
   }
   // Without the right to read the names of legacy tables, the legacy command prints nothing and
   // exits with 0.
-  const auto& kernel = host.tables(Backend::legacy, collection.source);
+  const auto& legacy = host.tables(Backend::legacy, collection.source);
   if (backend == Backend::legacy && collection.ruleset->tables.empty() &&
-      (!kernel || !kernel->empty())) {
+      (!legacy || !legacy->empty())) {
     return fmt::format("{}: printed nothing, though the kernel may hold legacy tables{}{}",
                        collection.name, no_counters,
                        privileges_hint(host.privileges, backend, "permission denied"));
@@ -127,6 +127,12 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
         "{}: a chain of table {} has white space in its name, so rules may be hidden; no counters "
         "are written: rename the chain {}",
         collection.name, table.name, table.spaced_chain);
+  }
+  if (const Table* const table = table_that_contradicts_kernel(attempt)) {
+    return fmt::format(
+        "{}: printed a table {}, which the kernel does not have; a chain's name may "
+        "hide rules{}",
+        collection.name, table->name, no_counters);
   }
   const Table* const spanned =
       path.empty() || host.nft ? nullptr : table_that_spans_lines(*collection.ruleset);
@@ -169,13 +175,19 @@ bool kernel_has_none(const Source& source, std::optional<Backend> backend, const
 
 }  // namespace
 
+std::optional<Backend> backend_of(const Attempt& attempt) {
+  const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
+  return attempt.backend || !ruleset ? attempt.backend : ruleset->backend;
+}
+
 bool is_disturbed(const Attempt& attempt) {
   const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
   if (!ruleset || attempt.result.status != 0) return false;
-  if (contradicts_kernel(attempt)) return true;
+  const bool is_nft = backend_of(attempt) == Backend::nft;
+  // A table of nft may have been removed in between, but hardly twice.
+  if (table_that_contradicts_kernel(attempt) != nullptr) return !is_nft || !attempt.is_repeated;
   // Where nobody can know what it read, it may have been legacy tables.
-  const auto backend = attempt.backend ? attempt.backend : ruleset->backend;
-  return attempt.watched == Watched::changed && backend != Backend::nft && !ruleset->tables.empty();
+  return attempt.watched == Watched::changed && !is_nft && !ruleset->tables.empty();
 }
 
 Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,18 +39,22 @@ struct Attempt {
   SubprocessResult result = {};
   std::string parse_error = {};
   std::optional<Watched> watched = {};  // absent: the kernel was not read
-  KernelTables legacy = {};             // of the kernel, asked when all was read
+  KernelTables kernel = {};             // of its backend, asked when all was read
   bool is_repeated = false;             // all before this one were disturbed
 };
 
+/// That of its command, or else of what the command printed.
+std::optional<Backend> backend_of(const Attempt& attempt);
+
 /// Whether it is to be read again: its counters may be zeros of a change that was going on, or it
-/// shows other legacy tables or other numbers of rules than the kernel has.
+/// shows tables that the kernel does not have, or, of legacy ones, other numbers of rules.
 bool is_disturbed(const Attempt& attempt);
 
 /// All that is known of a run.
 struct Evidence {
   std::vector<Attempt> attempts;  // one for each source
   Host host = {};
+  std::chrono::system_clock::time_point collected = std::chrono::system_clock::now();  // all
 };
 
 /// That nothing could be read, for the reason `why`.

@@ -28,6 +28,9 @@ using KernelTables = std::optional<std::vector<KernelTable>>;
 /// where the answer does not end before the deadline. It takes CAP_NET_ADMIN.
 KernelTables nft_tables(Clock::time_point deadline);
 
+/// The same without a look at chains, which may never be as at one moment: nothing filters.
+KernelTables nft_tables_without_chains(Clock::time_point deadline);
+
 /// The kernel makes a table when something first looks at it. It tells policies only with all rules
 /// of a table: without them, `filters` is true of a table that may filter by a policy alone.
 KernelTables legacy_tables(Family family, bool with_policies);

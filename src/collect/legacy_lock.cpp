@@ -30,19 +30,32 @@ std::string text_of(const char* path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// /proc/locks, or nothing if it is too long or takes too long: each read(2) gets one page, and
-/// walks all locks from the first to get there. Any user may make as many as he likes.
-std::optional<std::string> text_of_locks(Clock::time_point end) {
+struct Locks {
+  std::string text;     // lines of /proc/locks, some of them twice
+  bool are_all = true;  // whether no lock is missing
+};
+
+/// Any user may make and remove as many locks as he likes. A read(2) gets one page, and walks all
+/// locks from the first to get there. If a lock goes between two reads, one behind it is missed.
+Locks read_locks(Clock::time_point end) {
+  constexpr std::size_t page_bytes = 4 << 10;
   const char* const path = "/proc/locks";
   const UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
   if (!file) throw_errno("cannot open", path);
-  std::string text;
-  std::array<char, 4 << 10> buffer;
-  while (const std::size_t count = read_some(file.get(), buffer, path)) {
-    text.append(buffer.data(), count);
-    if (text.size() > max_lock_bytes || Clock::now() > end) return std::nullopt;
-  }
-  return text;
+  const auto read_all = [&] {
+    Locks locks;
+    std::array<char, page_bytes> buffer;
+    while (const std::size_t count = locks.are_all ? read_some(file.get(), buffer, path) : 0) {
+      locks.text.append(buffer.data(), count);
+      locks.are_all = locks.text.size() <= max_lock_bytes && Clock::now() <= end;
+    }
+    return locks;
+  };
+  Locks locks = read_all();
+  if (!locks.are_all || locks.text.size() < page_bytes / 2) return locks;  // one read(2) got all
+  if (::lseek(file.get(), 0, SEEK_SET) != 0) throw_errno("cannot read again", path);
+  const Locks again = read_all();
+  return {locks.text + again.text, again.are_all && again.text == locks.text};
 }
 
 /// /proc/locks leaves out who is not in our PID namespace, so only the initial one sees all.
@@ -93,17 +106,17 @@ bool LegacyLockWatch::is_held() {
   const std::optional<File> file = file_at_path();
   // Without a file, whoever changes tables does it without this lock.
   if (!file || !file_ || file->device_and_inode != file_->device_and_inode ||
-      (file->is_mounted && file_watch_ < 0)) {
+      (file->is_elsewhere && file_watch_ < 0)) {
     is_reliable_ = false;
   }
   if (!file) return false;
   try {
-    const auto locks = text_of_locks(Clock::now() + patience_);
-    if (!locks) is_reliable_ = false;
+    const Locks locks = read_locks(Clock::now() + patience_);
+    if (!locks.are_all) is_reliable_ = false;
     const std::string inode = fmt::format(":{} ", file->device_and_inode.second);
-    if (!locks || locks->find(inode) == locks->npos) return false;
-    return locks->find(device_of_mount(text_of("/proc/self/mountinfo"), file->mount) + inode) !=
-           locks->npos;
+    if (locks.text.find(inode) == std::string::npos) return false;
+    return locks.text.find(device_of_mount(text_of("/proc/self/mountinfo"), file->mount) + inode) !=
+           std::string::npos;
   } catch (const std::runtime_error&) {
     is_reliable_ = false;
     return false;
@@ -119,7 +132,7 @@ std::optional<LegacyLockWatch::File> LegacyLockWatch::file_at_path() const {
   }
   return File{{std::uint64_t{file.stx_dev_major} << 32 | file.stx_dev_minor, file.stx_ino},
               file.stx_mnt_id,
-              (file.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0};
+              (file.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 || file.stx_nlink > 1};
 }
 
 void LegacyLockWatch::take_events() {

@@ -44,7 +44,7 @@ class LegacyLockWatch {
   struct File {
     std::pair<std::uint64_t, std::uint64_t> device_and_inode;
     std::uint64_t mount = 0;
-    bool is_mounted = false;  // by itself: its directory does not show who opens it
+    bool is_elsewhere = false;  // too: its directory does not show all who open it
   };
   std::optional<File> file_at_path() const;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <initializer_list>
 #include <system_error>
 
 #include "collect/kernel_tables.h"
@@ -31,6 +32,20 @@ void read_chain(const NetlinkAttributes& chain, KernelTable& table) {
   }
   const std::string_view name = chain.text(NFTA_CHAIN_NAME);
   if (name.find_first_of(" \t\n\v\f\r") != std::string_view::npos) table.spaced_chain = name;
+}
+
+KernelTables tables_by(std::initializer_list<std::uint8_t> requests, Clock::time_point deadline) {
+  KernelTables tables;
+  const bool is_known = ask_kernel(deadline, [&](Clock::time_point until) {
+    tables.emplace();
+    for (const std::uint8_t type : requests) {
+      ask_for_dump(message_type(type), "", until, [&](std::string_view datagram) {
+        return read_nft_answer(datagram, type, *tables);
+      });
+    }
+  });
+  if (!is_known) tables.reset();
+  return tables;
 }
 
 }  // namespace
@@ -62,17 +77,11 @@ bool read_nft_answer(std::string_view datagram, std::uint32_t request,
 }
 
 KernelTables nft_tables(Clock::time_point deadline) {
-  KernelTables tables;
-  const bool is_known = ask_kernel(deadline, [&](Clock::time_point until) {
-    tables.emplace();
-    for (const std::uint8_t type : {NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN}) {
-      ask_for_dump(message_type(type), "", until, [&](std::string_view datagram) {
-        return read_nft_answer(datagram, type, *tables);
-      });
-    }
-  });
-  if (!is_known) tables.reset();
-  return tables;
+  return tables_by({NFT_MSG_GETTABLE, NFT_MSG_GETCHAIN}, deadline);
+}
+
+KernelTables nft_tables_without_chains(Clock::time_point deadline) {
+  return tables_by({NFT_MSG_GETTABLE}, deadline);
 }
 
 }  // namespace iptables_exporter

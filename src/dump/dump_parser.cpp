@@ -226,6 +226,11 @@ void DumpParser::parse_comment(std::string_view line) {
   if (const auto table = read_incompatible_table(line)) {
     ruleset_.incompatible_tables.emplace_back(*table);
   } else if (auto header = read_header(line)) {
+    // A chain's name may have forged it.
+    if (!ruleset_.version.empty() &&
+        (header->backend != ruleset_.backend || header->version != ruleset_.version)) {
+      refuse("a dump is of one command; the lines before are of another", line);
+    }
     generated_line_number_ = line_number_;
     ruleset_.backend = header->backend;
     ruleset_.version = header->version;

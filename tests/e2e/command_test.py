@@ -151,7 +151,7 @@ class Command(FaultCase):
                 stat = Path(f"/proc/{process.pid}/stat")
                 children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
                 eventually(lambda: ") T " in stat.read_text(), "it is stopped")  # noqa: B023
-                zombie = Path(f"/proc/{children.read_text().strip()}/stat")
+                zombie = Path(f"/proc/{children.read_text().split()[-1]}/stat")
                 eventually(lambda: ") Z " in zombie.read_text(), "iptables-save is done")  # noqa: B023
                 time.sleep(1.1)
                 process.send_signal(signal.SIGCONT)

@@ -52,11 +52,11 @@ class LockWatch(ScriptedCase):
 
         def removed() -> None:
             LOCK.unlink()
-            os.link(other, LOCK)
+            other.rename(LOCK)
 
         def renamed_away() -> None:
             LOCK.rename("/run/away")
-            os.link(other, LOCK)
+            other.rename(LOCK)
 
         def renamed_away_and_back() -> None:
             LOCK.rename("/run/away")
@@ -65,8 +65,13 @@ class LockWatch(ScriptedCase):
         def renamed_over() -> None:
             other.rename(LOCK)
 
+        def removed_and_back() -> None:
+            os.link(LOCK, "/run/away")
+            LOCK.unlink()
+            Path("/run/away").rename(LOCK)
+
         for before in (), UNIT:
-            for change in removed, renamed_away, renamed_away_and_back, renamed_over:
+            for change in removed, renamed_away, renamed_away_and_back, renamed_over, removed_and_back:
                 with self.subTest(change.__name__, before=before):
                     for path in LOCK, other:
                         path.unlink(missing_ok=True)
@@ -103,6 +108,12 @@ class LockWatch(ScriptedCase):
         self.assert_protected(run, True)
         self.assertEqual(self.tries(), 2)
 
+    def test_a_lock_file_of_two_names(self) -> None:
+        """Who watches its directory does not see those who open it by the other name."""
+        os.link(LOCK, "/run/other")
+        self.assert_read_once(self.run_while(lambda _: None, *UNIT), False)
+        self.assert_read_once(self.run_while(lambda _: None), True)
+
     def open_neighbour(self, times: int) -> None:
         """Two events each, of the directory."""
         for _ in range(times):
@@ -138,8 +149,8 @@ class LockWatch(ScriptedCase):
             self.assert_read_once(self.run_while(self.while_stopped), True)
 
     @contextlib.contextmanager
-    def many_locks(self, count: int) -> Iterator[None]:
-        """Of a user without privileges."""
+    def many_locks(self, count: int) -> Iterator[int]:
+        """Of a user without privileges: their owner."""
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -156,7 +167,7 @@ class LockWatch(ScriptedCase):
         os.close(writer)
         try:
             self.assertEqual(os.read(reader, 1), b"x")
-            yield
+            yield child
         finally:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -172,6 +183,22 @@ class LockWatch(ScriptedCase):
             self.assert_read_once(finish(process), False)
             self.assertLess(usage.ru_utime + usage.ru_stime, 1)
         self.assert_protected(self.run_on(path), True)
+
+    def test_a_user_who_removes_locks(self) -> None:
+        """Those behind them move up, and who reads page by page misses some. A stable list is read as a whole."""
+        log = self.directory / "strace.log"
+        strace = ("strace", f"--output={log}", "--trace-path=/proc/locks", "--inject=read:signal=STOP:when=1", "--")
+        for goes in False, True:
+            with self.subTest(goes=goes), self.many_locks(1000) as owner:
+                log.write_bytes(b"")
+                process = start(*LEGACY, path=self.command("show right"), before=strace)
+                eventually(lambda: "stopped by SIGSTOP" in log.read_text(), "the program has stopped")
+                (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                if goes:
+                    os.kill(owner, signal.SIGKILL)
+                    eventually(lambda: not Path("/proc/locks").read_text().count(f" {owner} "), "they are gone")
+                os.kill(int(child), signal.SIGCONT)
+                self.assert_read_once(finish(process), not goes)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from oracle import labels
@@ -67,6 +68,21 @@ class NfTablesThatChange(ExporterTestCase):
         saved = self.directory / "saved"
         saved.write_bytes(self.network.save())
         self.assertEqual(self.network.export("--input", saved).status, 0)
+
+    def test_for_ever_with_a_name_that_moves_rules(self) -> None:
+        """It ends its table and begins another, which the kernel does not have: its tables are known all the same."""
+        self.network.run("ip6tables-nft", "-A", "INPUT", "-j", "DROP")
+        chain = {"family": "ip6", "table": "filter", "name": "x - [0:0]\nCOMMIT\n*raw\n:INPUT ACCEPT [0:0]\n:a"}
+        commands = {"nftables": [{"add": {"chain": chain}}]}
+        self.network.run("nft", "--json", "--file", "-", stdin=json.dumps(commands).encode())
+        # Twice two calls for the tables alone.
+        run = self.export("error=EINTR:when=5+", "--family", "ipv6")
+        self.assertEqual(run.status, 1, run)
+        self.assert_says(
+            run,
+            "error: ip6tables-nft-save: printed a table raw, which the kernel does not have; a chain's name may hide "
+            "rules; no counters are written",
+        )
 
     def test_an_answer_that_takes_too_long(self) -> None:
         """Two dumps are read by four calls at least."""

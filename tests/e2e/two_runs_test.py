@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import Popen
 
@@ -25,11 +26,11 @@ class TwoRuns(FaultCase):
         samples = read_metrics(self.target.read_bytes())["iptables_rule_packets_total"].samples
         return next(int(packets) for labels, packets in samples.items() if ("chain", "INPUT") in labels)
 
-    def hold_up(self, *arguments: str) -> Popen[bytes]:
+    def hold_up(self, *arguments: str, at: Sequence[str] = ("--inject=fsync:signal=STOP",)) -> Popen[bytes]:
         """A run that has collected and is stopped before it renames."""
         log = self.directory / "strace.log"
         log.write_bytes(b"")
-        strace = ("strace", f"--output={log}", "--inject=fsync:signal=STOP", "--")
+        strace = ("strace", f"--output={log}", *at, "--")
         process = self.start("-o", self.target, *arguments, before=strace)
         eventually(lambda: "stopped by SIGSTOP" in log.read_text(), "the program has stopped")
         return process
@@ -47,6 +48,16 @@ class TwoRuns(FaultCase):
         self.assert_success(self.go_on(process))
         self.assertEqual(self.packets(), 190012)
         self.assert_only_target()
+
+    def test_who_is_held_up_while_he_asks_the_kernel(self) -> None:
+        """His dump is read by then."""
+        self.fake_packets(200)
+        names = "/proc/self/net/ip_tables_names"  # whether it may be read is what is asked last
+        process = self.hold_up(at=("--inject=access:signal=STOP", f"--trace-path={names}", "--quiet=path-resolution"))
+        self.fake_packets(190012)
+        self.assert_success(self.export("-o", self.target))
+        self.assert_success(self.go_on(process))
+        self.assertEqual(self.packets(), 190012)
 
     def test_a_failure_that_is_held_up_hides_no_success(self) -> None:
         self.fake("exit 3")

@@ -26,46 +26,74 @@ Attempt reads_nat() {
   return attempt;
 }
 
-KernelTables kernel(std::string name, std::uint32_t entries) {
-  KernelTable table{"ip", std::move(name)};
+KernelTables kernel(std::string name, std::uint32_t entries, std::string family = "ip") {
+  KernelTable table{std::move(family), std::move(name)};
   table.entries = entries;
   return std::vector{KernelTable{"ip", "filter", false, false, "", 4}, table};
 }
 
 }  // namespace
 
-TEST_CASE("legacy tables that are not as the kernel has them are read again") {
+TEST_CASE("tables that are not as the kernel has them are read again") {
   struct Row {
-    KernelTables legacy;
-    bool is_disturbed;
+    KernelTables kernel;
+    bool legacy_is_disturbed;
+    bool nft_is_disturbed;
   };
   const Row rows[] = {
-      {kernel("nat", 8), false},
-      {kernel("nat", 7), true},
-      {kernel("nat", 9), true},
-      {kernel("mangle", 8), true},
-      {{}, false},
-      {std::vector<KernelTable>(), false},
+      {kernel("nat", 8), false, false},
+      {kernel("nat", 7), true, false},
+      {kernel("nat", 9), true, false},
+      {kernel("mangle", 8), true, true},
+      {kernel("nat", 8, "ip6"), true, true},
+      {{}, false, false},
+      {std::vector<KernelTable>(), false, false},
   };
   for (const Row& row : rows) {
     CAPTURE(&row - rows);
-    Attempt attempt = reads_nat();
-    attempt.legacy = row.legacy;
-    CHECK(is_disturbed(attempt) == row.is_disturbed);
-    attempt.backend = Backend::nft;
-    CHECK(!is_disturbed(attempt));
-    attempt.backend = {};  // only the dump may tell
-    CHECK(!is_disturbed(attempt));
-    attempt.collection.ruleset->backend = Backend::legacy;
-    CHECK(is_disturbed(attempt) == row.is_disturbed);
-    attempt.result.status = 1;
-    CHECK(!is_disturbed(attempt));
+    for (const Backend backend : {Backend::legacy, Backend::nft}) {
+      const bool disturbed =
+          backend == Backend::nft ? row.nft_is_disturbed : row.legacy_is_disturbed;
+      Attempt attempt = reads_nat();
+      attempt.kernel = row.kernel;
+      attempt.backend = backend;
+      CHECK(is_disturbed(attempt) == disturbed);
+      attempt.backend = {};  // only the dump may tell
+      CHECK(!is_disturbed(attempt));
+      attempt.collection.ruleset->backend = backend;
+      CHECK(is_disturbed(attempt) == disturbed);
+      attempt.is_repeated = true;
+      CHECK(is_disturbed(attempt) == (disturbed && backend == Backend::legacy));
+      attempt.is_repeated = false;
+      attempt.result.status = 1;
+      CHECK(!is_disturbed(attempt));
+    }
   }
+}
+
+TEST_CASE("a table that nft does not have twice has failed") {
+  Attempt attempt = reads_nat();
+  attempt.collection.name = "iptables-nft-save";
+  attempt.backend = Backend::nft;
+  attempt.kernel = kernel("mangle", 0);
+  attempt.is_repeated = true;
+  KernelTable spaced{"ip", "nat"};
+  spaced.spaced_chain = "a b";
+  const auto error = [&](KernelTables nft) {
+    return judge({{attempt}, {{}, std::move(nft), {}}}, {std::chrono::seconds(3)}, false)
+        .front()
+        .error;
+  };
+  CHECK(
+      error({}) ==
+      "iptables-nft-save: printed a table nat, which the kernel does not have; a chain's name may "
+      "hide rules; no counters are written");
+  CHECK(error(std::vector{spaced}).find("rename the chain a b") != std::string::npos);
 }
 
 TEST_CASE("what stays other than the kernel has it has failed") {
   Attempt attempt = reads_nat();
-  attempt.legacy = kernel("nat", 9);
+  attempt.kernel = kernel("nat", 9);
   attempt.collection.name = "iptables-legacy-save";
   const TimeLimit limit{std::chrono::seconds(3)};
   const auto error = [&] { return judge({{attempt}}, limit, false).front().error; };

@@ -449,8 +449,12 @@ TEST_CASE("no tables in any source") {
     CHECK(judge_all({empty}, true).front().ruleset);
     CHECK(judge_all({not_run, empty}, true).front().ruleset);
   }
-  host.legacy = {};
-  CHECK(!judge_all({plain}).front().ruleset);
+  host.nft = foreign;
+  for (const KernelTables& tables : {KernelTables(with_filter), KernelTables()}) {
+    host.legacy = {tables, none};
+    CHECK(!judge_all({plain}).front().ruleset);
+    CHECK(judge_all({empty}).front().ruleset);
+  }
 
   Ruleset incompatible;
   incompatible.incompatible_tables = {"nat"};
