@@ -94,7 +94,7 @@ KernelTables LegacyTablesProcess::ask(Family family, bool with_policies,
   if (::send(socket_.get(), &question, sizeof question, MSG_NOSIGNAL) != sizeof question)
     return end();
   if (!poll_until(socket_.get(), POLLIN, std::max(Clock::now() + moment, deadline))) return end();
-  std::array<char, 4 << 10> answer;
+  std::array<char, 1 << 10> answer;  // there are five tables at most
   const ssize_t size = ::read(socket_.get(), answer.data(), answer.size());
   if (size <= 0) return end();
   return tables_in({answer.data(), static_cast<std::size_t>(size)}, family);

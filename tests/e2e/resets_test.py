@@ -159,7 +159,7 @@ class Scripted(ScriptedCase):
                 eventually(lambda: self.tries() == 1, "a try")
                 time.sleep(0.1)  # in which it comes to wait
                 children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-                os.kill(int(children or process.pid), signal.SIGTERM)
+                os.kill(int(children) if before else process.pid, signal.SIGTERM)
                 run = finish(process)
                 self.assertEqual((run.status, run.out, run.err), (status, b"", b""))
 

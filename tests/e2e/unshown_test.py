@@ -373,7 +373,7 @@ class LegacyTables(UnshownCase):
             run = self.export("--backend", "nft", "--allow-empty", before=before)
             self.assert_success(run)
             self.assertEqual(unshown(run.metrics, "legacy"), wanted)
-        trace = ("strace", "-o/dev/null", "-einject=getsockopt:error=EPERM", "--")
+        trace = ("strace", "-f", "-o/dev/null", "-einject=getsockopt:error=EPERM", "--")
         run = self.export("--backend", "nft", "--allow-empty", before=trace)
         self.assert_success(run)
         self.assertEqual(unshown(run.metrics, "legacy"), {})
