@@ -54,7 +54,8 @@ bool is_disturbed(const Attempt& attempt);
 struct Evidence {
   std::vector<Attempt> attempts;  // one for each source
   Host host = {};
-  std::chrono::system_clock::time_point collected = std::chrono::system_clock::now();  // all
+  /// When the last dump had ended.
+  std::chrono::system_clock::time_point collected = std::chrono::system_clock::now();
 };
 
 /// That nothing could be read, for the reason `why`.
