@@ -20,6 +20,8 @@ struct TimeLimit {
   Clock::time_point deadline() const {
     return started + std::chrono::duration_cast<Clock::duration>(timeout);
   }
+  /// For what is asked before the commands run, which need the other half.
+  Clock::time_point half() const { return started + (deadline() - started) / 2; }
 };
 
 /// Thrown when a termination signal came: what was begun is undone on the way, and main() ends by

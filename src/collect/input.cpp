@@ -67,7 +67,7 @@ Evidence read_dump(const std::string& path, const Source& source, RuleSink& sink
     attempt.result.failure = fmt::format("{}: {}", collection.name, message_of(error));
   }
   collection.duration = Clock::now() - limit.started;
-  evidence.collected = std::chrono::system_clock::now();
+  attempt.ended = std::chrono::system_clock::now();
   return evidence;
 }
 

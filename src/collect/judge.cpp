@@ -40,19 +40,23 @@ const Table* table_that_spans_lines(const Ruleset& ruleset) {
 
 /// A table that the kernel does not have, or of legacy ones, has with another number of entries: a
 /// chain's name may have moved or hidden rules. The kernel may have more tables by now. If it has
-/// none, there is no such name, and the command reads something else. Or nullptr.
+/// none of the family, there is no such name, and the command reads something else. Or nullptr.
 const Table* table_that_contradicts_kernel(const Attempt& attempt) {
   const std::optional<Ruleset>& ruleset = attempt.collection.ruleset;
   const std::optional<Backend> backend = backend_of(attempt);
-  if (!ruleset || !backend || !attempt.kernel || attempt.kernel->empty()) return nullptr;
   const std::string_view family = facts_of(family_of(attempt.collection.source)).nft_name;
+  const auto is_of_family = [&](const KernelTable& table) { return table.family == family; };
+  if (!ruleset || !backend || !attempt.kernel ||
+      std::ranges::none_of(*attempt.kernel, is_of_family)) {
+    return nullptr;
+  }
   const auto is_in_kernel = [&](const Table& table) {
     std::size_t entries = 1;
     for (const Chain& chain : table.chains) {
       entries += (chain.policy.empty() ? 2 : 1) + chain.rules;
     }
     return std::ranges::any_of(*attempt.kernel, [&](const KernelTable& other) {
-      return other.family == family && other.name == table.name &&
+      return is_of_family(other) && other.name == table.name &&
              (backend == Backend::nft || other.entries == entries);
     });
   };
@@ -69,11 +73,12 @@ constexpr std::string_view no_counters = "; no counters are written";
 
 /// Why the source failed, what that means and what to do; empty if it did not fail.
 std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit& limit) {
-  const auto& [collection, path, backend, result, parse_error, watched, kernel, is_repeated] =
-      attempt;
+  const auto& [collection, path, backend, result, parse_error, watched, kernel, is_repeated,
+               ended] = attempt;
   const bool is_late = !result.status && result.failure.empty();
   // What was killed is known by the read before it.
-  const bool is_given_up = is_disturbed(attempt) || (is_repeated && is_late);
+  const bool is_given_up =
+      is_disturbed(attempt) || (is_repeated && is_late && backend != Backend::nft);
   if (is_given_up && watched == Watched::changed) {
     return fmt::format(
         "{}: legacy tables kept changing for {} (--timeout); counters read during a change may be "
@@ -130,8 +135,8 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
   }
   if (const Table* const table = table_that_contradicts_kernel(attempt)) {
     return fmt::format(
-        "{}: printed a table {}, which the kernel does not have; a chain's name may "
-        "hide rules{}",
+        "{}: printed a table {}, which the kernel does not have; a chain's name may hide rules, or "
+        "the command reads another network namespace{}",
         collection.name, table->name, no_counters);
   }
   const Table* const spanned =
@@ -188,6 +193,10 @@ bool is_disturbed(const Attempt& attempt) {
   if (table_that_contradicts_kernel(attempt) != nullptr) return !is_nft || !attempt.is_repeated;
   // Where nobody can know what it read, it may have been legacy tables.
   return attempt.watched == Watched::changed && !is_nft && !ruleset->tables.empty();
+}
+
+std::chrono::system_clock::time_point end_of_collecting(const Evidence& evidence) {
+  return std::ranges::max_element(evidence.attempts, {}, &Attempt::ended)->ended;
 }
 
 Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why) {

@@ -39,8 +39,10 @@ struct Attempt {
   SubprocessResult result = {};
   std::string parse_error = {};
   std::optional<Watched> watched = {};  // absent: the kernel was not read
-  KernelTables kernel = {};             // of its backend, asked when all was read
+  KernelTables kernel = {};             // of its backend, asked when its dump was read
   bool is_repeated = false;             // all before this one were disturbed
+  // When its dump was read, or it failed.
+  std::chrono::system_clock::time_point ended = std::chrono::system_clock::now();
 };
 
 /// That of its command, or else of what the command printed.
@@ -54,9 +56,10 @@ bool is_disturbed(const Attempt& attempt);
 struct Evidence {
   std::vector<Attempt> attempts;  // one for each source
   Host host = {};
-  /// When the last dump had ended.
-  std::chrono::system_clock::time_point collected = std::chrono::system_clock::now();
 };
+
+/// When the last attempt ended.
+std::chrono::system_clock::time_point end_of_collecting(const Evidence& evidence);
 
 /// That nothing could be read, for the reason `why`.
 Evidence evidence_of_failure(const std::vector<Source>& sources, const std::string& why);

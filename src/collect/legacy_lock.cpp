@@ -16,6 +16,7 @@
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "base/file_io.h"
 
@@ -23,6 +24,7 @@ namespace iptables_exporter {
 namespace {
 
 constexpr std::size_t max_lock_bytes = 1 << 20;
+constexpr int max_passes = 10;
 
 std::string text_of(const char* path) {
   std::ifstream file(path);
@@ -31,12 +33,13 @@ std::string text_of(const char* path) {
 }
 
 struct Locks {
-  std::string text;     // lines of /proc/locks, some of them twice
+  std::string text;     // lines of /proc/locks, some of them more than once
   bool are_all = true;  // whether no lock is missing
 };
 
 /// Any user may make and remove as many locks as he likes. A read(2) gets one page, and walks all
-/// locks from the first to get there. If a lock goes between two reads, one behind it is missed.
+/// locks from the first to get there. If a lock goes between two reads, one behind it is missed: so
+/// all are read until they are twice the same.
 Locks read_locks(Clock::time_point end) {
   constexpr std::size_t page_bytes = 4 << 10;
   const char* const path = "/proc/locks";
@@ -53,9 +56,17 @@ Locks read_locks(Clock::time_point end) {
   };
   Locks locks = read_all();
   if (!locks.are_all || locks.text.size() < page_bytes / 2) return locks;  // one read(2) got all
-  if (::lseek(file.get(), 0, SEEK_SET) != 0) throw_errno("cannot read again", path);
-  const Locks again = read_all();
-  return {locks.text + again.text, again.are_all && again.text == locks.text};
+  Locks before = locks;
+  for (int passes = 1; passes < max_passes; ++passes) {
+    if (::lseek(file.get(), 0, SEEK_SET) != 0) throw_errno("cannot read again", path);
+    Locks again = read_all();
+    locks.text += again.text;
+    if (!again.are_all) break;
+    if (again.text == before.text) return locks;
+    before = std::move(again);
+  }
+  locks.are_all = false;
+  return locks;
 }
 
 /// /proc/locks leaves out who is not in our PID namespace, so only the initial one sees all.

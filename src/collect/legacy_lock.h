@@ -44,7 +44,8 @@ class LegacyLockWatch {
   struct File {
     std::pair<std::uint64_t, std::uint64_t> device_and_inode;
     std::uint64_t mount = 0;
-    bool is_elsewhere = false;  // too: its directory does not show all who open it
+    bool is_elsewhere =
+        false;  // mounted by itself or of two names: the directory does not show all
   };
   std::optional<File> file_at_path() const;
 

@@ -76,7 +76,7 @@ bool poll_until(int fd, short events, Clock::time_point end) {
 
 }  // namespace
 
-LegacyTablesProcess::LegacyTablesProcess() {
+void LegacyTablesProcess::start() {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) return;
   socket_ = UniqueFd(ends[0]);
@@ -89,6 +89,7 @@ LegacyTablesProcess::~LegacyTablesProcess() { end(); }
 
 KernelTables LegacyTablesProcess::ask(Family family, bool with_policies,
                                       Clock::time_point deadline) {
+  if (pid_ < 0) start();
   if (pid_ < 0) return std::nullopt;
   const Question question = {family, with_policies};
   if (::send(socket_.get(), &question, sizeof question, MSG_NOSIGNAL) != sizeof question)

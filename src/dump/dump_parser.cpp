@@ -229,7 +229,11 @@ void DumpParser::parse_comment(std::string_view line) {
     // A chain's name may have forged it.
     if (!ruleset_.version.empty() &&
         (header->backend != ruleset_.backend || header->version != ruleset_.version)) {
-      refuse("a dump is of one command; the lines before are of another", line);
+      refuse(
+          "these lines come from another command or version than those before; each dump needs a "
+          "run of its "
+          "own",
+          line);
     }
     generated_line_number_ = line_number_;
     ruleset_.backend = header->backend;

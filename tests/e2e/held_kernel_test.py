@@ -96,6 +96,19 @@ class HeldKernel(ExporterTestCase):
         self.assertEqual(value(page, "iptables_scrape_success", labels(backend="legacy")), "0")
         eventually(lambda: not processes(), "what was stuck has ended")
 
+    def test_the_other_family_is_read_as_ever(self) -> None:
+        """It has a mutex of its own."""
+        self.network.run("ip6tables-legacy", "-A", "INPUT", "-j", "DROP")
+        arguments = ("--backend", "legacy", "--family", "ipv4,ipv6", "--timeout", "2", "--output", self.target)
+        with held(self.network):
+            run = self.network.export(*arguments)
+        self.assertEqual(run.status, 1, run)
+        page = read_metrics(self.target.read_bytes())
+        for family, success in ("ipv4", "0"), ("ipv6", "1"):
+            source = labels(backend="legacy", family=family)
+            self.assertEqual(value(page, "iptables_scrape_success", source), success)
+        self.assertEqual(unshown(page, "legacy"), {source: "0"})
+
     def test_whether_there_are_legacy_tables_is_not_known(self) -> None:
         """A command that does not look for legacy tables, as iptables-nft-save does, is not held up."""
         self.network.run("iptables-nft", "-A", "INPUT", "-j", "DROP")

@@ -81,7 +81,7 @@ class NfTablesThatChange(ExporterTestCase):
         self.assert_says(
             run,
             "error: ip6tables-nft-save: printed a table raw, which the kernel does not have; a chain's name may hide "
-            "rules; no counters are written",
+            "rules, or the command reads another network namespace; no counters are written",
         )
 
     def test_an_answer_that_takes_too_long(self) -> None:

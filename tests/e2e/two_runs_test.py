@@ -51,13 +51,20 @@ class TwoRuns(FaultCase):
 
     def test_who_is_held_up_while_he_asks_the_kernel(self) -> None:
         """His dump is read by then."""
-        self.fake_packets(200)
+        (self.bin / "ip6tables-save").symlink_to("iptables-save")
+        nft = DUMP.replace(b"v1.8.9 on", b"v1.8.9 (nf_tables) on").replace(b"[1:2]", b"[200:2]")
+        first = ("--inject=sendto:signal=STOP:when=2",)  # of netlink; the other one starts for legacy tables
         names = "/proc/self/net/ip_tables_names"  # whether it may be read is what is asked last
-        process = self.hold_up(at=("--inject=access:signal=STOP", f"--trace-path={names}", "--quiet=path-resolution"))
-        self.fake_packets(190012)
-        self.assert_success(self.export("-o", self.target))
-        self.assert_success(self.go_on(process))
-        self.assertEqual(self.packets(), 190012)
+        last = ("--inject=access:signal=STOP", f"--trace-path={names}", "--quiet=path-resolution")
+        for at in first, last:
+            with self.subTest(at):
+                self.fake("dump", nft)
+                process = self.hold_up("-f", "ipv6", at=at)
+                self.fake_packets(190012)
+                self.assert_success(self.export("-o", self.target, "-f", "ipv6"))
+                self.assert_success(self.go_on(process))
+                self.assertEqual(self.packets(), 190012)
+                self.target.unlink()
 
     def test_a_failure_that_is_held_up_hides_no_success(self) -> None:
         self.fake("exit 3")

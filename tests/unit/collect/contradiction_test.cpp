@@ -46,6 +46,7 @@ TEST_CASE("tables that are not as the kernel has them are read again") {
       {kernel("nat", 9), true, false},
       {kernel("mangle", 8), true, true},
       {kernel("nat", 8, "ip6"), true, true},
+      {std::vector{KernelTable{"inet", "nat"}}, false, false},
       {{}, false, false},
       {std::vector<KernelTable>(), false, false},
   };
@@ -87,8 +88,11 @@ TEST_CASE("a table that nft does not have twice has failed") {
   CHECK(
       error({}) ==
       "iptables-nft-save: printed a table nat, which the kernel does not have; a chain's name may "
-      "hide rules; no counters are written");
+      "hide rules, or the command reads another network namespace; no counters are written");
   CHECK(error(std::vector{spaced}).find("rename the chain a b") != std::string::npos);
+  attempt.result = {};  // the second read was killed
+  attempt.collection.ruleset.reset();
+  CHECK(error({}).find("did not end within 3 seconds (--timeout)") != std::string::npos);
 }
 
 TEST_CASE("what stays other than the kernel has it has failed") {
