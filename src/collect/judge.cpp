@@ -135,8 +135,8 @@ std::string failure_of(const Attempt& attempt, const Host& host, const TimeLimit
   }
   if (const Table* const table = table_that_contradicts_kernel(attempt)) {
     return fmt::format(
-        "{}: printed a table {}, which the kernel does not have; a chain's name may hide rules, or "
-        "the command reads another network namespace{}",
+        "{}: printed a table {}, but the kernel has no such table; a chain's name may hide rules, "
+        "or the command reads another network namespace{}: compare with nft list tables",
         collection.name, table->name, no_counters);
   }
   const Table* const spanned =

@@ -80,8 +80,8 @@ class NfTablesThatChange(ExporterTestCase):
         self.assertEqual(run.status, 1, run)
         self.assert_says(
             run,
-            "error: ip6tables-nft-save: printed a table raw, which the kernel does not have; a chain's name may hide "
-            "rules, or the command reads another network namespace; no counters are written",
+            "error: ip6tables-nft-save: printed a table raw, but the kernel has no such table; a chain's name may hide "
+            "rules, or the command reads another network namespace; no counters are written: compare with nft list tables",
         )
 
     def test_an_answer_that_takes_too_long(self) -> None:

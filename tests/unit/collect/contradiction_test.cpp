@@ -85,10 +85,10 @@ TEST_CASE("a table that nft does not have twice has failed") {
         .front()
         .error;
   };
-  CHECK(
-      error({}) ==
-      "iptables-nft-save: printed a table nat, which the kernel does not have; a chain's name may "
-      "hide rules, or the command reads another network namespace; no counters are written");
+  CHECK(error({}) ==
+        "iptables-nft-save: printed a table nat, but the kernel has no such table; a chain's name "
+        "may hide rules, or the command reads another network namespace; no counters are written: "
+        "compare with nft list tables");
   CHECK(error(std::vector{spaced}).find("rename the chain a b") != std::string::npos);
   attempt.result = {};  // the second read was killed
   attempt.collection.ruleset.reset();
