@@ -21,6 +21,21 @@ void take_signals(int signal_fd) {
 
 }  // namespace
 
+Clock::time_point deadline_or_moment(Clock::time_point deadline) {
+  return std::max(Clock::now() + std::chrono::milliseconds(100), deadline);
+}
+
+int poll_until(std::span<pollfd> polled, Clock::time_point end) {
+  int ready = 0;
+  do {
+    // Rounded up, so that it does not wake just before.
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    const auto time = std::clamp<std::int64_t>(left.count(), 0, 1'000'000);
+    ready = ::poll(polled.data(), polled.size(), static_cast<int>(time));
+  } while (ready < 0 && errno == EINTR);
+  return ready;
+}
+
 HeldSignals::HeldSignals() {
   sigprocmask(SIG_BLOCK, nullptr, &before_);
   sigemptyset(&held_);
@@ -42,13 +57,7 @@ bool HeldSignals::poll_until(std::vector<pollfd>& polled, Clock::time_point end)
   if (!fd_) fd_ = UniqueFd(signalfd(-1, &held_, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd_) throw_errno("cannot make a descriptor for", "signals");
   polled.push_back({fd_.get(), POLLIN, 0});
-  int ready = 0;
-  do {
-    // Rounded up, so that it does not wake just before.
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
-    const auto time = std::clamp<std::int64_t>(left.count(), 0, 1'000'000);
-    ready = ::poll(polled.data(), polled.size(), static_cast<int>(time));
-  } while (ready < 0 && errno == EINTR);
+  const int ready = iptables_exporter::poll_until(polled, end);
   if (ready < 0) throw_errno("cannot wait for", "descriptors");
   if (polled.back().revents != 0) take_signals(fd_.get());
   polled.pop_back();

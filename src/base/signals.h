@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <span>
 #include <vector>
 
 #include "base/file_io.h"
@@ -23,6 +24,12 @@ struct TimeLimit {
   /// For what is asked before the commands run, which need the other half.
   Clock::time_point half() const { return started + (deadline() - started) / 2; }
 };
+
+/// The deadline, or where that has come, a moment later, in which most hosts answer what is asked.
+Clock::time_point deadline_or_moment(Clock::time_point deadline);
+
+/// poll(2) until `end`, however often it is interrupted. Returns and sets errno as that does.
+int poll_until(std::span<pollfd> polled, Clock::time_point end);
 
 /// Thrown when a termination signal came: what was begun is undone on the way, and main() ends by
 /// it. No std::exception, for no handler of errors may take it for one.

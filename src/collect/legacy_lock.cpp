@@ -117,7 +117,7 @@ bool LegacyLockWatch::is_held() {
   const std::optional<File> file = file_at_path();
   // Without a file, whoever changes tables does it without this lock.
   if (!file || !file_ || file->device_and_inode != file_->device_and_inode ||
-      (file->is_elsewhere && file_watch_ < 0)) {
+      (file->has_other_paths && file_watch_ < 0)) {
     is_reliable_ = false;
   }
   if (!file) return false;

@@ -44,8 +44,7 @@ class LegacyLockWatch {
   struct File {
     std::pair<std::uint64_t, std::uint64_t> device_and_inode;
     std::uint64_t mount = 0;
-    bool is_elsewhere =
-        false;  // mounted by itself or of two names: the directory does not show all
+    bool has_other_paths = false;  // its directory does not show all who open it
   };
   std::optional<File> file_at_path() const;
 

@@ -6,10 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <cerrno>
-#include <chrono>
 #include <csignal>
 #include <exception>
 #include <sstream>
@@ -20,10 +17,6 @@
 
 namespace iptables_exporter {
 namespace {
-
-using std::chrono::milliseconds;
-
-constexpr auto moment = milliseconds(100);  // far more than it takes on most hosts
 
 struct Question {
   Family family;
@@ -65,13 +58,9 @@ KernelTables tables_in(std::string_view answer, Family family) {
   ::_exit(0);
 }
 
-bool poll_until(int fd, short events, Clock::time_point end) {
-  pollfd polled = {fd, events, 0};
-  for (;;) {
-    const auto left = std::chrono::ceil<milliseconds>(end - Clock::now()).count();
-    const int ready = ::poll(&polled, 1, static_cast<int>(std::clamp<long>(left, 0, 1'000'000)));
-    if (ready >= 0 || errno != EINTR) return ready > 0;
-  }
+bool is_ready(int fd, short events, Clock::time_point end) {
+  std::array<pollfd, 1> polled = {{{fd, events, 0}}};
+  return poll_until(polled, end) > 0;
 }
 
 }  // namespace
@@ -94,7 +83,7 @@ KernelTables LegacyTablesProcess::ask(Family family, bool with_policies,
   const Question question = {family, with_policies};
   if (::send(socket_.get(), &question, sizeof question, MSG_NOSIGNAL) != sizeof question)
     return end();
-  if (!poll_until(socket_.get(), POLLIN, std::max(Clock::now() + moment, deadline))) return end();
+  if (!is_ready(socket_.get(), POLLIN, deadline_or_moment(deadline))) return end();
   std::array<char, 1 << 10> answer;  // there are five tables at most
   const ssize_t size = ::read(socket_.get(), answer.data(), answer.size());
   if (size <= 0) return end();
@@ -105,7 +94,7 @@ KernelTables LegacyTablesProcess::end() {
   if (pid_ < 0) return std::nullopt;
   ::kill(pid_, SIGKILL);
   // Once its end is closed, nothing stops it from ending. If it is stuck, init will reap it.
-  if (poll_until(socket_.get(), 0, Clock::now() + moment)) ::waitpid(pid_, nullptr, 0);
+  if (is_ready(socket_.get(), 0, deadline_or_moment({}))) ::waitpid(pid_, nullptr, 0);
   pid_ = -1;
   return std::nullopt;
 }

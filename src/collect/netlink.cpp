@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::size_t buffer_bytes = 32 << 10;  // the kernel's datagrams are no larger
 constexpr auto patience_with_changes = std::chrono::seconds(1);
-constexpr auto moment = std::chrono::milliseconds(100);  // far more than it takes on most hosts
 
 [[noreturn]] void refuse(int error) {
   throw std::system_error(error, std::generic_category(), "netlink");
@@ -119,7 +118,7 @@ void ask_for_dump(std::uint16_t type, std::string_view attributes, Clock::time_p
 
 bool ask_kernel(Clock::time_point deadline,
                 const std::function<void(Clock::time_point until)>& ask) {
-  const auto until = std::max(Clock::now() + moment, deadline);
+  const auto until = deadline_or_moment(deadline);
   const auto last_pause = std::min(Clock::now() + patience_with_changes, until);
   for (auto pause = std::chrono::milliseconds(1);; pause *= 2) {
     try {

@@ -1,6 +1,6 @@
 """Somebody has the kernel hold what it needs to tell of legacy tables: a run ends by --timeout all the same.
 
-Any user can do that, with a file system of his own (FUSE) in a user namespace. Here it is userfaultfd(2), as root.
+Who may make namespaces can do that, with a file system of his own (FUSE). Here it is userfaultfd(2), as root.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def checked(result: int) -> int:
 
 @contextlib.contextmanager
 def held(network: Network) -> Iterator[None]:
-    """A getsockopt(2) writes rules into a page that nobody fills, and holds the mutex of all legacy tables."""
+    """A getsockopt(2) writes rules into a page that nobody fills, and holds the mutex of all legacy tables of IPv4."""
     faults = checked(libc.syscall(SYS_USERFAULTFD, os.O_CLOEXEC | os.O_NONBLOCK))
     fcntl.ioctl(faults, UFFDIO_API, bytearray(struct.pack("QQQ", UFFD_API, 0, 0)))
     private_anonymous, read_write = 0x22, 3
