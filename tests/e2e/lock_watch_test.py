@@ -204,6 +204,27 @@ class LockWatch(ScriptedCase):
         self.assertEqual(run.status, 1, run)
         self.assert_messages(run, disturbed("2"))
 
+    def test_locks_that_never_stop_changing(self) -> None:
+        """One more at each read(2)."""
+        log = self.directory / "strace.log"
+        strace = ("strace", f"--output={log}", "--trace-path=/proc/locks", "--inject=read:signal=STOP", "--")
+        without_leaks = {"LSAN_OPTIONS": "detect_leaks=0"}
+        files = []
+        with self.many_locks(1000):
+            process = start(
+                *LEGACY, "--timeout", "100", path=self.command("show right"), before=strace, variables=without_leaks
+            )
+            while process.poll() is None:
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if children and is_stopped(int(children[0])):
+                        files.append(Path("/run/utmp").open("w"))
+                        fcntl.lockf(files[-1], fcntl.LOCK_EX, 1, 2 * len(files))
+                        os.kill(int(children[0]), signal.SIGCONT)
+            self.assert_read_once(finish(process), False)
+        for file in files:
+            file.close()
+
     def test_many_locks_that_stay(self) -> None:
         with self.many_locks(1000):
             self.assert_read_once(self.run_on(self.command("show right")), True)

@@ -467,6 +467,12 @@ TEST_CASE("no tables in any source") {
   }
 }
 
+TEST_CASE("collecting ends with the last attempt") {
+  Evidence evidence = evidence_of_failure({legacy, nft, legacy}, "");
+  const auto last = evidence.attempts[1].ended += std::chrono::seconds(5);
+  CHECK(end_of_collecting(evidence) == last);
+}
+
 TEST_CASE("where nothing could be read, every source fails for that reason") {
   const auto collections = judge(evidence_of_failure({legacy, nft}, "out of memory"), limit, true);
   REQUIRE(collections.size() == 2);
